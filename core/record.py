@@ -1,0 +1,158 @@
+"""The record of a sweep: what `sweeps` writes, MLflow keeps, and `analysis` reads.
+
+Nothing here imports MLflow; `core.store` moves these to and from a store. Imported tables become
+the same record.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from keepgain.core.config import Arm, Measures, Scorer
+from keepgain.core.items import ItemScores
+from keepgain.core.schema import StrictModel
+from keepgain.core.status import Stage, TrialStatus
+
+SCHEMA_VERSION = 1
+
+RunKind = Literal["trial", "base", "reference"]
+Origin = Literal["quasi_random", "sampler", "list"]
+
+
+class RungReport(StrictModel):
+    """What a worker answers after training to a rung, or after scoring without training."""
+
+    run_key: str
+    rung: int
+    """Index from 0; scoring jobs have the one rung 0."""
+    tokens: int
+    """Training tokens seen, replay included; 0 without training."""
+    examples: int
+    final: bool
+    """True at the full budget."""
+    metrics: dict[str, float]
+    """`SPLIT/SUITE` → mean score; `train/loss` etc.; all finite."""
+    items_path: str
+    """Parquet of the item scores, relative to the sweep's folder."""
+    checkpoint: str | None = None
+    """Folder from which training continues bit-exactly, relative to the sweep's folder."""
+    model_folder: str | None = None
+    """Tuned weights (adapter or full) to score later, relative to the sweep's folder."""
+    cost: dict[str, float] = {}
+    """`train_seconds`, `score_seconds`, `train_flops`, `peak_memory_bytes`, `parameters`,
+    `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`, ..."""
+    drawn: dict[str, dict[str, int]] = {}
+    """Source → {rows, tokens} drawn so far."""
+    warnings: tuple[str, ...] = ()
+
+
+class RunRecord(StrictModel):
+    """One run: a configuration with a seed, a base, or a reference arm."""
+
+    run_key: str
+    trial_id: str
+    seed: int
+    kind: RunKind
+    arm: Arm | None = None
+    """Of bases and reference arms."""
+    model: str
+    stage: Stage
+    """The stage that asked for it: search, confirm, or base."""
+    status: TrialStatus
+    reason: str | None = None
+    """Why it failed, was pruned or interrupted."""
+    params: dict[str, Any] = {}
+    """Flat, readable: `learning_rate`, `lora.rank`, `mixture.general`, ..."""
+    origin: Origin | None = None
+    generation: int | None = None
+    number: int | None = None
+    """Number of the trial in its base model's Optuna study; None outside the search."""
+    tokens: int = 0
+    budget: int = 0
+    """Full budget in tokens or examples (`budget_unit` of the sweep)."""
+    metrics: dict[str, float] = {}
+    cost: dict[str, float] = {}
+    numerics: dict[str, str] = {}
+    """Engine, world size, ZeRO stage, micro-batch, dtype, device: like for like needs equality."""
+    reused_from: str | None = None
+    mlflow_run_id: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Short and unique enough for a table: model and the first digits of the trial id."""
+        if self.kind == "trial":
+            return f"{self.model} {self.trial_id[:6]}"
+        return f"{self.model} {self.arm}"
+
+
+class SuiteInfo(StrictModel):
+    """What a suite is, for the reader of its scores."""
+
+    name: str
+    measures: Measures
+    scorer: Scorer
+    metric_version: int = 1
+    chance: float | None = None
+
+
+class ModelInfo(StrictModel):
+    """A base model as a size."""
+
+    name: str
+    digest: str
+    parameters: int
+
+
+class Question(StrictModel):
+    """What is to be decided, and what counts as enough."""
+
+    delta: float = 0.02
+    """Non-inferiority margin on the task score, in the task suite's unit, against the largest
+    confirmed size."""
+    max_forgetting: float | None = None
+    """Largest tolerated drop of any general suite, in its unit; None: no limit."""
+    cost: str = "parameters"
+    """Cost metric that orders the candidates."""
+    min_gain: float = 0.0
+
+
+class SweepRecord(StrictModel):
+    """Everything about a sweep but its item scores."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    name: str
+    stage: Stage
+    """The last stage that finished."""
+    store: str = ""
+    question: Question
+    suites: tuple[SuiteInfo, ...]
+    models: tuple[ModelInfo, ...]
+    budget_unit: str = "tokens"
+    prices: dict[str, float] = {}
+    runs: tuple[RunRecord, ...]
+    test_opened: int = 0
+    """How often these test items were opened, across sweeps."""
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, str] = {}
+    """Versions, machine, spec hash, commit, Ray job."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A sweep with its item scores: all that `analysis` works on."""
+
+    sweep: SweepRecord
+    items: tuple[tuple[str, ItemScores], ...]
+    """(run key, scores); a run has several, by suite, split and rung."""
+
+
+class RecordReader(Protocol):
+    """Where evidence comes from: an MLflow store, its local cache, an imported table."""
+
+    def sweep_ids(self) -> list[str]:
+        """Newest first."""
+        ...
+
+    def load(self, sweep_id: str) -> Evidence:
+        """Raises UserError for an unknown id, naming the store and the nearest known ids."""
+        ...

@@ -1,0 +1,94 @@
+"""Rows as every part of Keepgain sees them: a chat, a prompt with its answer, or plain text.
+
+`formats.py` turns what users have (field mappings, Alpaca, ShareGPT, ...) into these.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from keepgain.core.errors import UserError
+
+RowKind = Literal["chat", "pair", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training row or suite item.
+
+    A chat ends with an assistant turn, which is the answer. A pair is joined by the tokenizer's
+    chat template if it has one, else as prompt + answer + end-of-sequence, nothing between.
+    Text has no answer: every token is trained on or scored.
+    """
+
+    id: str
+    kind: RowKind
+    messages: tuple[dict[str, str], ...] = ()
+    """kind chat: `{"role": system|user|assistant, "content": ...}` in order."""
+    prompt: str = ""
+    answer: str = ""
+    """kind chat: the last assistant turn; kind pair: the answer; kind text: empty."""
+    text: str = ""
+    context: str | None = None
+    """A retrieved passage, for the `context` reference arm; never shown otherwise."""
+    group: str | None = None
+    """For worst-group figures."""
+    cluster: str | None = None
+    """Items of one cluster (template, passage) are resampled together."""
+
+    def question(self) -> str:
+        """Everything that comes before the answer, as one text: what splits and leaks go by."""
+        if self.kind == "chat":
+            return "\n".join(f"{m['role']}: {m['content']}" for m in self.messages[:-1])
+        return self.prompt if self.kind == "pair" else self.text
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what the kind needs, so that the files stay readable."""
+        data: dict[str, Any] = {"id": self.id}
+        if self.kind == "chat":
+            data["messages"] = list(self.messages)
+        elif self.kind == "pair":
+            data |= {"prompt": self.prompt, "answer": self.answer}
+        else:
+            data["text"] = self.text
+        for name in ("context", "group", "cluster"):
+            if (value := getattr(self, name)) is not None:
+                data[name] = value
+        return data
+
+
+def row_from_json(data: dict[str, Any]) -> Row:
+    """The reverse of `Row.to_json`."""
+    extra = {k: data.get(k) for k in ("context", "group", "cluster")}
+    if "messages" in data:
+        messages = tuple(data["messages"])
+        return Row(data["id"], "chat", messages, answer=messages[-1]["content"], **extra)
+    if "text" in data:
+        return Row(data["id"], "text", text=data["text"], **extra)
+    return Row(data["id"], "pair", prompt=data["prompt"], answer=data["answer"], **extra)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Writes normalised JSONL and returns the number of rows."""
+    count = 0
+    with path.open("w", encoding="utf-8") as handle:
+        for row in rows:
+            handle.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Reads what `write_rows` wrote.
+
+    Raises:
+        UserError: A line that is not such a row (the file was changed by hand).
+    """
+    with path.open(encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            try:
+                yield row_from_json(json.loads(line))
+            except (ValueError, KeyError, IndexError, TypeError):
+                raise UserError("not a normalised row.", where=f"{path}:{number}") from None

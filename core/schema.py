@@ -1,0 +1,92 @@
+"""Strict models at the edge: unknown keys are refused, and errors name `file:dotted.key`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from keepgain.core.errors import UserError
+
+
+class StrictModel(BaseModel):
+    """Frozen, keyword-only, and no key that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], data: Any, *, source: str, lines: Mapping[str, int] | None = None) -> M:
+    """Validates `data`, or says in one message what is wrong with the first faulty key.
+
+    Args:
+        source: The file that `data` came from, for the message.
+        lines: Line number of each dotted key, where known (see `yaml_io.load_yaml`).
+
+    Raises:
+        UserError: The first fault, as `file:dotted.key (line n): given, allowed, what to do`.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _user_error(model, error, source, lines or {}) from None
+
+
+def _user_error(
+    model: type[BaseModel], error: ValidationError, source: str, lines: Mapping[str, int]
+) -> UserError:
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    # Union branches and validator names are pydantic's, not keys of the user's file.
+    path = [str(part) for part in first["loc"] if not _is_branch_name(part)]
+    key = ".".join(path)
+    line = next((lines[k] for k in _prefixes(path) if k in lines), None)
+    where = f"{source}:{key}" if key else source
+    if line is not None:
+        where += f" (line {line})"
+    problem, hint = _explain(model, first, path)
+    if len(faults) > 1:
+        hint = f"{hint} ({len(faults) - 1} more fault{'s' if len(faults) > 2 else ''} follow.)"
+    return UserError(problem, where=where, hint=hint.strip() or None)
+
+
+def _is_branch_name(part: int | str) -> bool:
+    return isinstance(part, str) and (
+        part.endswith("]") or part.startswith("function-") or part[:1].isupper()
+    )
+
+
+def _prefixes(path: list[str]) -> list[str]:
+    return [".".join(path[:n]) for n in range(len(path), 0, -1)]
+
+
+def _explain(model: type[BaseModel], fault: Any, path: list[str]) -> tuple[str, str]:
+    given = repr(fault["input"])
+    given = given if len(given) <= 80 else given[:77] + "..."
+    if fault["type"] == "extra_forbidden":
+        allowed = _fields_at(model, path[:-1])
+        known = f"Known keys here: {', '.join(allowed)}." if allowed else ""
+        return f"unknown key '{path[-1]}'.", known
+    if fault["type"] == "missing":
+        return f"required key '{path[-1]}' is missing.", "Add it."
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{message} (given: {given}).", ""
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the model that `path` leads to, as far as the annotations tell."""
+    from typing import get_args
+
+    here: Any = model
+    for part in path:
+        if not (isinstance(here, type) and issubclass(here, BaseModel)):
+            return []
+        field = here.model_fields.get(part)
+        if field is None:
+            return []
+        options = [field.annotation, *get_args(field.annotation)]
+        here = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return [f.alias or name for name, f in here.model_fields.items()]
+    return []

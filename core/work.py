@@ -1,0 +1,59 @@
+"""Requests to a training worker and its replies: one JSON object a line, both ways.
+
+A worker is a process of its own. It may hold the model of the run that it served last; a request
+for the next rung of the same run then goes on from memory, and must give the same figures as one
+that starts from the checkpoint.
+"""
+
+from typing import Literal
+
+from keepgain.core.config import ScoreConfig, TrialConfig, run_key
+from keepgain.core.record import RungReport
+from keepgain.core.schema import StrictModel
+from keepgain.core.status import FailureCause
+
+
+class TrainRequest(StrictModel):
+    """Train `config` with `seed` to the end of rung `rung`, score its suites, report."""
+
+    op: Literal["train"] = "train"
+    config: TrialConfig
+    seed: int
+    rung: int
+    """Index in `config.rungs` to train to."""
+    resume_from: str | None = None
+    """Checkpoint folder of an earlier rung, relative to the sweep's folder."""
+    sweep_folder: str
+    """Absolute; outputs go to `runs/<run key>/` below it, the spool is `spool/` below it."""
+    keep_checkpoint: bool = True
+    """Write a checkpoint from which the run can continue (not needed after the last rung)."""
+    keep_model: bool = False
+    """At the last rung, write the tuned weights as an ordinary folder for later scoring."""
+
+    @property
+    def run_key(self) -> str:
+        """See `core.config.run_key`."""
+        return run_key(self.config.trial_id, self.seed)
+
+
+class ScoreRequest(StrictModel):
+    """Score a model on suites without training it."""
+
+    op: Literal["score"] = "score"
+    config: ScoreConfig
+    report_as: str
+    """Run key that the scores belong to: a base or reference arm's own, or the run tested."""
+    sweep_folder: str
+
+    @property
+    def run_key(self) -> str:
+        """The run that the scores belong to."""
+        return self.report_as
+
+
+class WorkReply(StrictModel):
+    """Exactly one of `report` and `cause` is set."""
+
+    report: RungReport | None = None
+    cause: FailureCause | None = None
+    detail: str | None = None
