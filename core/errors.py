@@ -51,3 +51,7 @@ class TrialFailure(KeepgainError):  # noqa: N818 - named for what it is, a failu
         self.cause = cause
         self.detail = detail
         super().__init__(f"{cause}: {detail}")
+
+    def __reduce__(self) -> tuple[type["TrialFailure"], tuple[str, str]]:
+        """Ray copies and pickles errors by their arguments."""
+        return type(self), (self.cause, self.detail)

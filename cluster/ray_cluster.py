@@ -1,0 +1,115 @@
+"""Which Ray a sweep runs on, and how many trials it can hold at a time."""
+
+import logging
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+
+from keepgain.core.errors import UserError
+from keepgain.core.launch import ResourceRequest
+
+JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the driver process of `ray job submit`."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster that this process is connected to."""
+
+    described: str
+    """For people: local or which address, and its size."""
+    cpus: float
+    gpus: float
+    nodes: int
+    is_local: bool
+    """True if it was started for this sweep, and ends with it."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Trials at a time, and the arithmetic behind it."""
+
+    count: int
+    why: str
+
+
+def inside_ray_job() -> bool:
+    """True in the driver of `ray job submit`."""
+    return JOB_CONFIG_VARIABLE in os.environ
+
+
+def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
+    """Connects to `address`, else to `RAY_ADDRESS`, else starts a Ray of its own on this machine.
+
+    Args:
+        cpus: Processors of a Ray started here; None: all of this machine's.
+
+    Raises:
+        UserError: No Ray answers at the address.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None and "ray" not in sys.modules:
+        # A token of its own: Ray's default differs between versions, and the token file that it
+        # would make is world-readable and changes what a later `ray start` does. Ray reads both
+        # variables when it is imported, not later.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    try:
+        ray.init(
+            address=address or "local",
+            num_cpus=None if address else cpus,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}).",
+            hint="Check --address and RAY_ADDRESS, or leave both out for a local Ray.",
+        ) from None
+    resources = ray.cluster_resources()
+    total_cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    where = f"the cluster at {address}" if address else "a local Ray, started for this sweep"
+    described = f"{where}: {nodes} node{'s' if nodes > 1 else ''}, {total_cpus:g} CPUs"
+    return Cluster(
+        described=f"{described}, {gpus:g} GPUs",
+        cpus=total_cpus,
+        gpus=gpus,
+        nodes=nodes,
+        is_local=address is None,
+    )
+
+
+def slots(cluster: Cluster, per_trial: ResourceRequest, wanted: int | None = None) -> Slots:
+    """How many trials run at a time.
+
+    Raises:
+        UserError: Not even one fits; the message shows the arithmetic.
+    """
+    limits = [("CPUs", cluster.cpus, per_trial.cpus), ("GPUs", cluster.gpus, per_trial.gpus)]
+    fits = [(int(have / need + 1e-9), n, have, need) for n, have, need in limits if need > 0]
+    if not fits:
+        raise UserError("a trial must ask for a CPU or a GPU.", where="resources")
+    count, name, have, need = min(fits)
+    if count < 1:
+        raise UserError(
+            f"a trial needs {need:g} {name}; the cluster has {have:g}.",
+            where="resources",
+            hint="Lower the need of a trial, or use a larger cluster.",
+        )
+    why = f"{have:g} {name} / {need:g} a trial"
+    if wanted is not None and wanted < count:
+        return Slots(wanted, f"as the spec asks; {why} would allow {count}")
+    return Slots(count, why)
+
+
+def disconnect() -> None:
+    """Leaves the cluster; a local one ends."""
+    import ray
+
+    ray.shutdown()

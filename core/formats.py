@@ -1,0 +1,376 @@
+"""Rows as users have them (JSON Lines) turned into `core.rows.Row`, or refused with their line.
+
+Formats are detected from the first row unless declared; all rows of a file have the same one.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from keepgain.core.errors import UserError
+from keepgain.core.identity import fingerprint
+from keepgain.core.rows import Row
+
+FormatName = Literal["auto", "prompt_answer", "messages", "alpaca", "sharegpt", "text"]
+
+MAX_LINE_BYTES = 4_000_000
+ROLES = ("system", "user", "assistant")
+SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant"}
+SHAREGPT_ROLES |= {"assistant": "assistant", "chatgpt": "assistant"}
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "question", "query", "input"),
+    "answer": ("answer", "completion", "response", "output", "label"),
+    "messages": ("messages",),
+    "conversations": ("conversations",),
+    "instruction": ("instruction",),
+    "input": ("input",),
+    "output": ("output",),
+    "text": ("text",),
+    "context": ("context",),
+    "group": ("group",),
+    "cluster": ("cluster",),
+    "id": ("id",),
+}
+"""Our name of a field → the keys it is looked for under, unless `fields` names another."""
+FIELD_NAMES: tuple[str, ...] = tuple(ALIASES)
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "sharegpt": ("conversations",),
+    "alpaca": ("instruction", "output"),
+    "prompt_answer": ("prompt", "answer"),
+    "text": ("text",),
+}
+"""Format → fields that a row must have; in the order of detection."""
+
+_MAGIC = {
+    b"\x1f\x8b": ("gzip-compressed", "Decompress it: `gunzip -c FILE > rows.jsonl`."),
+    b"PK\x03\x04": ("a zip archive", "Unpack it first."),
+    b"PAR1": ("a Parquet file", "Write it as JSON Lines, one object a line."),
+    b"\xff\xfe": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
+    b"\xfe\xff": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
+}
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """The rows of one file and where they stand in it."""
+
+    path: Path
+    format: str
+    rows: tuple[Row, ...]
+    lines: tuple[int, ...]
+    """Line number of each row, from 1."""
+
+
+def read_row_file(
+    path: Path,
+    *,
+    format: FormatName = "auto",
+    fields: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> RowFile:
+    """Reads a whole JSON Lines file; blank lines, CRLF and a UTF-8 byte order mark are accepted.
+
+    Row ids are the rows' own, else a hash of the content (equal rows get `-2`, `-3`, ...).
+
+    Raises:
+        UserError: The first fault, as `file:line: given, allowed, what to do`.
+    """
+    fields = fields or {}
+    rows: list[Row] = []
+    lines: list[int] = []
+    first_line: dict[str, int] = {}
+    copies: dict[str, int] = {}
+    kind = None if format == "auto" else format
+    for number, record in _records(path):
+        where = f"{path}:{number}"
+        kind = kind or _detect(record, fields, where)
+        reader = _Reader(record, fields, where)
+        row = reader.row(kind, given_id := reader.identifier())
+        if given_id is None:
+            copies[row.id] = copies.get(row.id, 0) + 1
+            if copies[row.id] > 1:
+                row = reader.row(kind, f"{row.id}-{copies[row.id]}")
+        elif row.id in first_line:
+            raise UserError(
+                f"the id {row.id!r} stands on line {first_line[row.id]} already.",
+                where=where,
+                hint="Ids must be unique within a file; leave them out to use content hashes.",
+            )
+        first_line[row.id] = number
+        rows.append(row)
+        lines.append(number)
+        if limit is not None and len(rows) >= limit:
+            break
+    if not rows or kind is None:
+        raise UserError("the file has no rows.", where=str(path), hint="One JSON object a line.")
+    return RowFile(path=path, format=kind, rows=tuple(rows), lines=tuple(lines))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line numbers and JSON objects of the lines that are not blank."""
+    for number, line in _text_lines(path):
+        if not line.strip():
+            continue
+        record = _parse(line, f"{path}:{number}")
+        if not isinstance(record, dict):
+            hint = "One JSON object a line."
+            if isinstance(record, list):
+                hint += " A JSON array is unrolled by `jq -c '.[]' FILE`."
+            raise UserError(f"{_name(record)} instead of an object.", where=f"{path}:{number}", hint=hint)
+        yield number, record
+
+
+def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    with _open(path) as handle:
+        number = 0
+        while line := handle.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            where = f"{path}:{number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise UserError(
+                    f"the line is longer than {MAX_LINE_BYTES:,} bytes.",
+                    where=where,
+                    hint="Cut the row into several; one JSON object a line.",
+                )
+            if number == 1:
+                _refuse_magic(line, where)
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if b"\0" in line:
+                raise UserError(
+                    f"NUL byte at byte {line.index(0) + 1}: not a text file, or UTF-16.",
+                    where=where,
+                    hint="Save it as UTF-8 text.",
+                )
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"not UTF-8 at byte {error.start + 1} of the line.",
+                    where=where,
+                    hint="Save the file as UTF-8.",
+                ) from None
+            yield number, text
+
+
+def _open(path: Path) -> BinaryIO:
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
+        hint = f"Is it {path.parent / near[0]}?" if near else None
+        raise UserError("no such file.", where=str(path), hint=hint)
+    if not path.is_file():
+        kind = "a directory" if path.is_dir() else "a pipe or device"
+        raise UserError(f"{kind}, not a regular file.", where=str(path))
+    try:
+        return path.open("rb")
+    except PermissionError:
+        raise UserError("permission denied.", where=str(path)) from None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [p.name for p in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _refuse_magic(line: bytes, where: str) -> None:
+    for magic, (kind, hint) in _MAGIC.items():
+        if line.startswith(magic):
+            raise UserError(f"the file is {kind}, not JSON Lines.", where=where, hint=hint)
+
+
+def _parse(line: str, where: str) -> Any:
+    try:
+        return json.loads(
+            line, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
+    except RecursionError:
+        raise UserError("nested too deeply.", where=where) from None
+    except json.JSONDecodeError as error:
+        cut = not line.endswith("\n")
+        hint = "The file ends in the middle of this line: was it cut off?" if cut else None
+        if line.strip() in ("[", "[{", "{"):
+            hint = "The file is one JSON text over several lines; unroll it: `jq -c '.[]' FILE`."
+        problem = f"not JSON at column {error.colno}: {error.msg}."
+        raise UserError(problem, where=where, hint=hint or "One JSON object a line.") from None
+    except ValueError as error:
+        raise UserError(f"{error}.", where=where) from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key '{twice}' is given twice; keep one of them")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON; use null or leave the key out")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large for a float")
+    return value
+
+
+def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str) -> str:
+    """The first format whose fields the row has; mapped fields narrow the choice."""
+    mapped = {name for name in fields if name not in ("id", "context", "group", "cluster")}
+    for name, needed in NEEDS.items():
+        optional = {"input"} if name == "alpaca" else set()
+        if not mapped <= set(needed) | optional:
+            continue
+        if all(_key(record, fields, field) is not None for field in needed):
+            return name
+    if "prompt_answer" in NEEDS and mapped & {"prompt", "answer"}:
+        return "prompt_answer"
+    keys = ", ".join(f"'{k}'" for k in list(record)[:8]) or "none"
+    raise UserError(
+        f"no format fits a row with the keys {keys}.",
+        where=where,
+        hint="Needed: messages; conversations; instruction and output; prompt and answer; or text. "
+        "Map other names with e.g. `fields: {prompt: question, answer: label}`.",
+    )
+
+
+def _key(record: Mapping[str, Any], fields: Mapping[str, str], name: str) -> str | None:
+    """The key of a row under which the field stands, if any."""
+    if name in fields:
+        return fields[name] if fields[name] in record else None
+    return next((key for key in ALIASES[name] if key in record), None)
+
+
+def _name(value: Any) -> str:
+    """A JSON value in words, for a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {str(value)[:20]}"
+    if isinstance(value, str):
+        return f"the text {value[:20]!r}"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One record, with what its messages need."""
+
+    record: Mapping[str, Any]
+    fields: Mapping[str, str]
+    where: str
+
+    def row(self, kind: str, given_id: str | None) -> Row:
+        readers: dict[str, Callable[[], dict[str, Any]]] = {
+            "messages": lambda: self._chat("messages", "role", "content", {r: r for r in ROLES}),
+            "sharegpt": lambda: self._chat("conversations", "from", "value", SHAREGPT_ROLES),
+            "alpaca": self._alpaca,
+            "prompt_answer": lambda: {
+                "kind": "pair",
+                "prompt": self._required("prompt"),
+                "answer": self._required("answer"),
+            },
+            "text": lambda: {"kind": "text", "text": self._required("text")},
+        }
+        content = readers[kind]()
+        for name in ("context", "group", "cluster"):
+            content[name] = self._optional(name)
+        return Row(id=given_id if given_id is not None else fingerprint(content), **content)
+
+    def identifier(self) -> str | None:
+        """The row's own id; numbers are taken as their digits."""
+        return self._label("id")
+
+    def _alpaca(self) -> dict[str, Any]:
+        prompt = self._required("instruction")
+        extra = self._optional("input")
+        prompt = f"{prompt}\n\n{extra}" if extra else prompt
+        return {"kind": "pair", "prompt": prompt, "answer": self._required("output")}
+
+    def _chat(
+        self, field: str, role_key: str, text_key: str, roles: Mapping[str, str]
+    ) -> dict[str, Any]:
+        key = _key(self.record, self.fields, field)
+        turns = self.record[key] if key is not None else self._missing(field)
+        if not isinstance(turns, list) or not turns:
+            given = "an empty list" if turns == [] else _name(turns)
+            self._fail(f"'{key}' is {given}; it must be a list of turns.")
+        messages = []
+        for index, turn in enumerate(turns):
+            at = f"{key}[{index}]"
+            if not isinstance(turn, dict) or role_key not in turn or text_key not in turn:
+                self._fail(f"'{at}' must be an object with '{role_key}' and '{text_key}'.")
+            role = turn[role_key]
+            if not isinstance(role, str) or role not in roles:
+                self._fail(f"'{at}' has the unknown {role_key} {role!r:.40}.", f"Known: {', '.join(roles)}.")
+            text = self._text(turn[text_key], f"{at}.{text_key}")
+            messages.append({"role": roles[role], "content": text})
+        given = [m["role"] for m in messages]
+        if "assistant" not in given:
+            self._fail(f"'{key}' has no assistant turn.", "The last turn is the answer.")
+        if given[-1] != "assistant":
+            self._fail(f"the last turn of '{key}' is {given[-1]}.", "It must be the assistant's.")
+        if "user" not in given[:-1]:
+            self._fail(f"'{key}' has no user turn before the answer.")
+        return {"kind": "chat", "messages": tuple(messages), "answer": messages[-1]["content"]}
+
+    def _required(self, field: str) -> str:
+        key = _key(self.record, self.fields, field)
+        if key is None:
+            self._missing(field)
+        return self._text(self.record[key], key)
+
+    def _optional(self, field: str) -> str | None:
+        if field in ("group", "cluster"):
+            return self._label(field)
+        key = _key(self.record, self.fields, field)
+        if key is None or self.record[key] is None or self.record[key] == "":
+            return self._missing(field) if field in self.fields and key is None else None
+        return self._text(self.record[key], key)
+
+    def _label(self, field: str) -> str | None:
+        """A name rather than a text: numbers are taken as their digits."""
+        key = _key(self.record, self.fields, field)
+        value = None if key is None else self.record[key]
+        if value is None:
+            return self._missing(field) if field in self.fields else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self._text(value, key or field)
+
+    def _text(self, value: Any, at: str) -> str:
+        if not isinstance(value, str):
+            hint = "Write it as text, in quotes." if isinstance(value, int | float) else ""
+            self._fail(f"'{at}' is {_name(value)}; it must be text.", hint)
+        if not value.strip():
+            self._fail(f"'{at}' is empty.", "Remove the row, or fill it in.")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            code = f"\\u{ord(value[error.start]):04x}"
+            self._fail(f"'{at}' holds the lone surrogate {code}, half a character.")
+        return str(value)
+
+    def _missing(self, field: str) -> Any:
+        name = self.fields.get(field)
+        wanted = f"'{name}' (mapped to {field})" if name else " or ".join(map(repr, ALIASES[field]))
+        keys = ", ".join(f"'{k}'" for k in list(self.record)[:8]) or "none"
+        hint = f"Keys of the row: {keys}."
+        if not name:
+            hint += f" Map another one with `fields: {{{field}: KEY}}`."
+        self._fail(f"the row has no {wanted}.", hint)
+
+    def _fail(self, problem: str, hint: str = "") -> None:
+        raise UserError(problem, where=self.where, hint=hint or None)

@@ -1,0 +1,183 @@
+"""Reads sweeps back: from their local folders without MLflow, else from the MLflow store."""
+
+import difflib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keepgain.core.errors import UserError
+from keepgain.core.record import Evidence, RecordReader
+from keepgain.core.store.location import StoreLocation
+from keepgain.core.store.names import (
+    EXPERIMENT_PREFIX,
+    RECORD_FOLDER,
+    ROLE_SWEEP,
+    TAG_ROLE,
+    TAG_SWEEP,
+    check_id,
+)
+from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, load_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CACHE_NAME = ".cache"
+_PAGE = 1000
+
+
+def open_reader(location: StoreLocation) -> RecordReader:
+    """The reader of a store; contacts nothing yet."""
+    return StoreReader(location)
+
+
+class StoreReader:
+    """A `RecordReader` over sweep folders and MLflow parent runs."""
+
+    def __init__(self, location: StoreLocation) -> None:
+        self._location = location
+
+    def sweep_ids(self) -> list[str]:
+        """Newest first: by the time that the record was last written, or the run started.
+
+        A local store that has sweep folders is not asked through MLflow, which takes seconds.
+        """
+        found = local_records(self._location)
+        if self._location.is_server or not found:
+            found = {**{k: ms for k, ms, _ in mlflow_sweeps(self._location)}, **found}
+        return sorted(found, key=lambda k: (-found[k], k))
+
+    def load(self, sweep_id: str) -> Evidence:
+        """Reads the local record if there is one, else MLflow's.
+
+        Raises:
+            UserError: Unknown id (the message names the store and the nearest known ids), or a
+                record that cannot be read.
+        """
+        folder = self._location.sweep_folder(check_id(sweep_id)) / RECORD_FOLDER
+        if (folder / RECORD_NAME).is_file():
+            return load_folder(folder)
+        return load_from_mlflow(self._location, sweep_id)
+
+
+def local_records(location: StoreLocation) -> dict[str, float]:
+    """Sweep id → time of its record in ms, for the folders beside the store."""
+    found: dict[str, float] = {}
+    if location.work.is_dir():
+        for record in location.work.glob(f"*/{RECORD_FOLDER}/{RECORD_NAME}"):
+            found[record.parent.parent.name] = record.stat().st_mtime * 1000
+    return found
+
+
+def load_from_mlflow(location: StoreLocation, sweep_id: str) -> Evidence:
+    """Reads the record from the artifacts of the sweep's parent run, whatever is local.
+
+    Records of ended sweeps are kept below `location.work / ".cache"`.
+
+    Raises:
+        UserError: Unknown id, unreachable store, or no record on the run yet.
+    """
+    sweeps = mlflow_sweeps(location, check_id(sweep_id))
+    if not sweeps:
+        raise _unknown(location, sweep_id)
+    # Several parents under one id can only come from an import: the newest is meant.
+    _, _, run = max(sweeps, key=lambda s: s[1])
+    cache = location.work / CACHE_NAME / sweep_id / f"{run.info.run_id}-{run.info.end_time or 0}"
+    if not (run.info.end_time and (cache / RECORD_NAME).is_file()):
+        _download(location, run.info.run_id, sweep_id, cache)
+    return load_folder(cache)
+
+
+def mlflow_sweeps(
+    location: StoreLocation, sweep_id: str | None = None
+) -> list[tuple[str, float, Any]]:
+    """(sweep id, start in ms, MLflow run) of the parent runs in the store, in no set order.
+
+    Raises:
+        UserError: The store cannot be reached.
+    """
+    if location.database is not None and not location.database.exists():
+        return []  # a client would create it
+    from keepgain.core.store.client import new_client, require_reachable, store_errors
+
+    require_reachable(location)
+    condition = f"tags.`{TAG_ROLE}` = '{ROLE_SWEEP}'"
+    if sweep_id is not None:
+        condition += f" AND tags.`{TAG_SWEEP}` = '{check_id(sweep_id)}'"
+    with store_errors(location):
+        client = new_client(location)
+        runs = search_all(client, _experiments(client), condition)
+    return [(r.data.tags[TAG_SWEEP], float(r.info.start_time), r) for r in runs]
+
+
+def search_all(client: "MlflowClient", experiments: list[str], condition: str) -> list[Any]:
+    """All runs that meet a condition, once each: pages can shift while a sweep is running."""
+    found: dict[str, Any] = {}
+    token = None
+    while experiments:
+        page = client.search_runs(
+            experiments, condition, max_results=_PAGE, order_by=["start_time"], page_token=token
+        )
+        found.update({run.info.run_id: run for run in page})
+        token = page.token
+        if not token:
+            break
+    return list(found.values())
+
+
+def _experiments(client: "MlflowClient") -> list[str]:
+    ids: list[str] = []
+    token = None
+    while True:
+        page = client.search_experiments(
+            filter_string=f"name LIKE '{EXPERIMENT_PREFIX}%'", max_results=_PAGE, page_token=token
+        )
+        ids += [e.experiment_id for e in page]
+        token = page.token
+        if not token:
+            return ids
+
+
+def _download(location: StoreLocation, run_id: str, sweep_id: str, cache: Path) -> None:
+    """Fetches two files of fixed names; what a store sends decides no path outside the cache."""
+    from keepgain.core.store.client import new_client, store_errors
+
+    client = new_client(location)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
+        ready = Path(temporary, "ready")
+        ready.mkdir()
+        for name in (ITEMS_NAME, RECORD_NAME):
+            with store_errors(location):
+                names = {a.path for a in client.list_artifacts(run_id, RECORD_FOLDER)}
+                if f"{RECORD_FOLDER}/{name}" not in names:
+                    raise UserError(
+                        f"sweep '{sweep_id}' of store {location.display} has no record yet "
+                        f"(run {run_id} has no artifact {RECORD_FOLDER}/{name}).",
+                        hint="`sweep status` shows where it stands.",
+                    )
+                got = client.download_artifacts(run_id, f"{RECORD_FOLDER}/{name}", temporary)
+            path = Path(got)
+            if path.is_symlink() or not path.resolve().is_relative_to(Path(temporary).resolve()):
+                raise UserError(f"artifact {RECORD_FOLDER}/{name} of run {run_id} is a link.")
+            os.replace(path, ready / name)
+        for old in cache.parent.iterdir():
+            if old.name != Path(temporary).name:
+                shutil.rmtree(old)
+        ready.replace(cache)
+
+
+def _unknown(location: StoreLocation, sweep_id: str) -> UserError:
+    known = sorted({**local_records(location), **{k: 0 for k, _, _ in mlflow_sweeps(location)}})
+    near = difflib.get_close_matches(sweep_id, known, n=3, cutoff=0.5)
+    if near:
+        hint = f"Nearest known: {', '.join(near)}."
+    elif known:
+        hint = f"Known: {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}."
+    else:
+        hint = "It holds no sweep at all; name another store with --store."
+    return UserError(
+        f"no sweep '{sweep_id}' in store {location.display} (found by {location.described}).",
+        hint=hint,
+    )

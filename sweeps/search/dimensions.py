@@ -1,0 +1,315 @@
+"""One searched parameter: which names may be searched, what a range is, and how YAML says it.
+
+Values are checked against the field of `TrialConfig` that they will fill, so that what the space
+allows is by construction what a trial accepts.
+"""
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from keepgain.core.config import LoraSettings, TrialConfig
+from keepgain.core.errors import UserError
+
+SIGNIFICANT_DIGITS = 6
+"""Drawn reals are rounded to these, so that ids are readable and follow from what is printed."""
+
+
+def _field(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    info = model.model_fields[name]
+    return TypeAdapter(
+        Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    )
+
+
+SEARCHABLE: dict[str, TypeAdapter[Any]] = {
+    **{
+        name: _field(TrialConfig, name)
+        for name in (
+            "method",
+            "learning_rate",
+            "schedule",
+            "warmup_share",
+            "decay_share",
+            "weight_decay",
+            "max_grad_norm",
+            "batch_size",
+            "max_length",
+        )
+    },
+    **{f"lora.{name}": _field(LoraSettings, name) for name in ("rank", "alpha", "dropout")},
+}
+"""Name in a space → the type of the `TrialConfig` field that it sets; `mixture` is apart."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One value for every trial."""
+
+    value: Any
+
+    @property
+    def distribution(self) -> None:
+        """Nothing is drawn."""
+        return None
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return 1
+
+    def __str__(self) -> str:
+        return f"{self.value} (fixed)"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, in the order given."""
+
+    choices: tuple[Any, ...]
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """For Optuna."""
+        return CategoricalDistribution(self.choices)
+
+    @property
+    def count(self) -> int | None:
+        """Number of values."""
+        return len(self.choices)
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """Draws."""
+        return trial.suggest_categorical(name, self.choices)
+
+    def settle(self, raw: Any) -> Any:
+        """The value that a recorded draw stands for; ValueError where it is none of ours."""
+        return self.choices[self.choices.index(raw)]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(str, self.choices))}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number in [low, high]; in steps from `low`, or evenly in the logarithm, or evenly."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """For Optuna."""
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    @property
+    def count(self) -> int | None:
+        """Number of values; None: a continuum."""
+        return None if self.step is None else round((self.high - self.low) / self.step) + 1
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        """Draws, unrounded."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+    def settle(self, raw: Any) -> float:
+        """Rounds to `SIGNIFICANT_DIGITS`, never beyond the range; ValueError outside of it."""
+        value = float(raw)
+        if not self.low <= value <= self.high:
+            raise ValueError(raw)
+        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        return min(max(rounded, self.low), self.high)
+
+    def __str__(self) -> str:
+        how = "log" if self.log else f"steps of {self.step:g}" if self.step else "uniform"
+        return f"{self.low:g} to {self.high:g}, {how}"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number in [low, high]; in steps from `low`, or evenly in the logarithm, or evenly."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """For Optuna."""
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    @property
+    def count(self) -> int | None:
+        """Number of values."""
+        return (self.high - self.low) // self.step + 1
+
+    def suggest(self, trial: optuna.Trial, name: str) -> int:
+        """Draws."""
+        return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
+
+    def settle(self, raw: Any) -> int:
+        """The value that a recorded draw stands for; ValueError where it is none of ours."""
+        if raw != int(raw) or raw not in range(self.low, self.high + 1, self.step):
+            raise ValueError(raw)
+        return int(raw)
+
+    def __str__(self) -> str:
+        how = "log" if self.log else f"steps of {self.step}"
+        return f"{self.low} to {self.high}, whole, {how}"
+
+
+Dimension = Fixed | Choice | Real | Whole
+
+_FORMS = ("log", "uniform", "int", "log_int", "choice", "value")
+_FORMS_HINT = (
+    "Allowed: a value, a list of values, {uniform: [a, b]}, {log: [a, b]}, {int: [a, b]}, "
+    "{log_int: [a, b]}, each with `when:`, and `step:` with uniform and int."
+)
+
+
+def parse_dimension(name: str, raw: Any, where: str) -> tuple[Dimension, Any]:
+    """Reads one entry of a space.
+
+    Args:
+        name: A name in `SEARCHABLE`.
+        raw: Its value in the YAML file.
+        where: `file:space.NAME`, for messages.
+
+    Returns:
+        The dimension, and what stands under `when:` (None: nothing).
+
+    Raises:
+        UserError: Not one of the forms, or a value that the trial would not accept.
+    """
+    if isinstance(raw, list):
+        return _choice(name, raw, where), None
+    if not isinstance(raw, dict):
+        return Fixed(_value(name, raw, where)), None
+    unknown = sorted(str(k) for k in raw if k not in (*_FORMS, "step", "when"))
+    if unknown:
+        raise UserError(f"unknown key '{unknown[0]}'.", where=where, hint=_FORMS_HINT)
+    forms = [f for f in _FORMS if f in raw]
+    if len(forms) != 1:
+        given = " and ".join(forms) or "none"
+        raise UserError(f"one range is needed; given: {given}.", where=where, hint=_FORMS_HINT)
+    form, when = forms[0], raw.get("when")
+    if "when" in raw and not isinstance(when, dict):
+        raise UserError(
+            f"`when` must be a mapping (given: {when!r}).", where=where, hint="when: {method: lora}"
+        )
+    if "step" in raw and form not in ("uniform", "int"):
+        raise UserError(f"`step` has no meaning with `{form}`.", where=where, hint="Leave it out.")
+    return _range(name, form, raw, where), when
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names the known names most like `name`, or all of them."""
+    like = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    like += [k for k in known if k.split(".")[-1] == name or k.startswith(f"{name}.")]
+    if like:
+        return f"Did you mean {' or '.join(dict.fromkeys(like))}?"
+    return f"Known: {', '.join(known)}."
+
+
+def _choice(name: str, raw: Any, where: str) -> Choice:
+    if not isinstance(raw, list) or not raw:
+        raise UserError(
+            f"a list with at least one value is needed (given: {raw!r}).",
+            where=where,
+            hint="For one value write it without a list.",
+        )
+    values = tuple(_value(name, v, where) for v in raw)
+    twice = [v for i, v in enumerate(values) if v in values[:i]]
+    if twice:
+        raise UserError(f"{twice[0]!r} is in the list twice.", where=where, hint="Keep one.")
+    return Choice(values)
+
+
+def _range(name: str, form: str, raw: dict[str, Any], where: str) -> Dimension:
+    if form == "value":
+        return Fixed(_value(name, raw["value"], where))
+    if form == "choice":
+        return _choice(name, raw["choice"], where)
+    low, high = _bounds(raw[form], form, where)
+    if form in ("log", "log_int") and low <= 0:
+        raise UserError(
+            f"a logarithmic range needs a lower end above 0 (given: {low:g}).",
+            where=where,
+            hint="Use uniform or int, or a small positive lower end.",
+        )
+    if form in ("int", "log_int"):
+        return _whole(name, form, low, high, raw.get("step", 1), where)
+    for end in (float(low), float(high)):
+        _value(name, end, where, hint="For whole numbers use int or log_int.")
+    if "step" not in raw:
+        return Real(float(low), float(high), log=form == "log")
+    step = _number(raw["step"], "step", where)
+    count = math.floor((high - low) / step + 1e-9) if step > 0 else 0
+    if count < 1:
+        raise UserError(
+            f"step {step:g} does not fit between {low:g} and {high:g}.",
+            where=where,
+            hint="It must be positive and at most the width of the range.",
+        )
+    # The last value reached is the upper end, as in Optuna, said here without its warning.
+    return Real(float(low), float(f"{low + count * step:.12g}"), step=float(step))
+
+
+def _whole(name: str, form: str, low: float, high: float, step: Any, where: str) -> Whole:
+    for end in (low, high):
+        if end != int(end):
+            raise UserError(f"`{form}` needs whole numbers (given: {end:g}).", where=where)
+        _value(name, int(end), where)
+    if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= high - low:
+        raise UserError(
+            f"`step` must be a whole number from 1 to {high - low:g} (given: {step!r}).",
+            where=where,
+        )
+    return Whole(int(low), int(low + (high - low) // step * step), form == "log_int", step)
+
+
+def _bounds(raw: Any, form: str, where: str) -> tuple[float, float]:
+    if not isinstance(raw, list) or len(raw) != 2:
+        raise UserError(
+            f"`{form}` needs two numbers (given: {raw!r}).", where=where, hint=f"{form}: [a, b]"
+        )
+    low, high = (_number(v, form, where) for v in raw)
+    if low >= high:
+        raise UserError(
+            f"the lower end must be below the upper one (given: [{low:g}, {high:g}]).",
+            where=where,
+            hint="For one value write it without a range." if low == high else "Swap them.",
+        )
+    return low, high
+
+
+def _number(raw: Any, what: str, where: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        raise UserError(f"`{what}` needs a finite number (given: {raw!r}).", where=where)
+    return raw
+
+
+def _value(name: str, raw: Any, where: str, hint: str | None = None) -> Any:
+    """The value as the trial's field holds it, e.g. 1 as 1.0 for a learning rate."""
+    if isinstance(raw, float) and not math.isfinite(raw):
+        raise UserError(f"not a finite number (given: {raw!r}).", where=where)
+    try:
+        return SEARCHABLE[name].validate_python(raw, strict=True)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        whole = isinstance(raw, float) and "integer" in message
+        raise UserError(
+            f"{message} (given: {raw!r}).", where=where, hint=hint if whole else None
+        ) from None

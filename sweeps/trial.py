@@ -1,0 +1,107 @@
+"""The trial that Ray Tune runs: a class Trainable without torch, which drives a training worker.
+
+The only place that knows both `cluster` (processes) and `trainers` (by the name of its entry
+point). One `step` is one rung. A worker of a single process is kept warm and serves the next trial
+of the same actor; DeepSpeed leaves globals behind, so it gets a fresh process per rung.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from keepgain.cluster.process import WorkerLost, WorkerProcess
+from keepgain.core.errors import TrialFailure
+from keepgain.core.launch import LaunchSpec
+from keepgain.core.status import FailureCause
+from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
+
+REQUEST_KEY = "request"
+REPORT_KEY = "report_json"
+
+
+class SweepTrial(tune.Trainable):
+    """Config: `request` (JSON of a TrainRequest or ScoreRequest), `entry_point` and `env` of the
+    worker."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._worker: WorkerProcess | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next trial; the warm worker stays."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One rung, or one scoring job.
+
+        Raises:
+            TrialFailure: The worker said so, or was lost.
+        """
+        reply = self._ask()
+        if reply.report is None:
+            raise TrialFailure(reply.cause or FailureCause.EXCEPTION, reply.detail or "no detail")
+        report = reply.report
+        if isinstance(self._request, TrainRequest) and not report.final:
+            self._request = self._request.model_copy(
+                update={"rung": report.rung + 1, "resume_from": report.checkpoint}
+            )
+        return {REPORT_KEY: report.model_dump_json(), "done": report.final}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The worker's own checkpoint is the state; Tune keeps only where to go on."""
+        request = self._request.model_dump_json()
+        Path(checkpoint_dir, "request.json").write_text(request, encoding="utf-8")
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """The reverse of `save_checkpoint`."""
+        text = Path(checkpoint_dir, "request.json").read_text(encoding="utf-8")
+        self._request = parse_request(text)
+
+    def cleanup(self) -> None:
+        """Ends the worker with the actor."""
+        self._close_worker()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._request = parse_request(config[REQUEST_KEY])
+        env = dict(config["env"])
+        self._entry_point: str = config["entry_point"]
+        if self._worker is not None and (env != self._env or self._needs_fresh_process()):
+            self._close_worker()
+        self._env = env
+
+    def _needs_fresh_process(self) -> bool:
+        return self._request.config.runtime.engine == "deepspeed"
+
+    def _ask(self) -> WorkReply:
+        if self._worker is None:
+            self._worker = WorkerProcess(self._launch_spec())
+        try:
+            answer = self._worker.request(self._request.model_dump(mode="json"))
+        except WorkerLost as lost:
+            self._worker = None
+            return WorkReply(cause=FailureCause.WORKER_LOST, detail=str(lost))
+        if self._needs_fresh_process():
+            self._close_worker()
+        return WorkReply.model_validate(answer)
+
+    def _launch_spec(self) -> LaunchSpec:
+        logs = Path(self._request.sweep_folder) / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return LaunchSpec(
+            entry_point=self._entry_point, env=self._env, log_path=str(logs / f"worker-{os.getpid()}.log")
+        )
+
+    def _close_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+
+def parse_request(text: str) -> TrainRequest | ScoreRequest:
+    """A request from its JSON, told apart by `op`."""
+    if '"op":"train"' in text.replace(" ", ""):
+        return TrainRequest.model_validate_json(text)
+    return ScoreRequest.model_validate_json(text)

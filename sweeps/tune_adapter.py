@@ -1,0 +1,113 @@
+"""The thin classes that Ray Tune calls; each only passes on to the program."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.progress_reporter import ProgressReporter
+from ray.tune.search import Searcher
+
+from keepgain.core.errors import TrialFailure
+from keepgain.core.record import RungReport
+from keepgain.core.status import FailureCause
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.trial import REPORT_KEY, REQUEST_KEY
+from keepgain.sweeps.tune_runner import Program
+
+
+class JobSearcher(Searcher):
+    """Tune's searcher: hands out the program's jobs. Results go through `ProgramCallback`."""
+
+    def __init__(self, program: Program, entry_point: str, env: dict[str, str]) -> None:
+        super().__init__()
+        self._program = program
+        self._worker = {"entry_point": entry_point, "env": env}
+        self.jobs: dict[str, Job] = {}
+        """Tune trial id → job."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The config of the next trial; None: later; FINISHED: never."""
+        if self._program.finished:
+            return Searcher.FINISHED
+        job = self._program.next_job()
+        if job is None:
+            return Searcher.FINISHED if self._program.finished else None
+        self.jobs[trial_id] = job
+        return {
+            "run_key": job.run_key,
+            REQUEST_KEY: job.request.model_dump_json(),
+            **self._worker,
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: see `ProgramCallback`, which has the exception too."""
+
+    # The ledger is the state of a sweep; Tune's snapshots of the searcher are never read.
+    def save(self, checkpoint_path: str) -> None: ...
+    def restore(self, checkpoint_path: str) -> None: ...
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None: ...
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+
+class ProgramCallback(Callback):
+    """Tells the program what became of its jobs, in the driver's main thread."""
+
+    def __init__(self, program: Program, searcher: JobSearcher) -> None:
+        self._program = program
+        self._searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._program.on_tick()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._program.on_started(self._searcher.jobs[trial.trial_id])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        report = RungReport.model_validate_json(result[REPORT_KEY])
+        self._program.on_report(self._searcher.jobs[trial.trial_id], report)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        cause, detail = _failure(_error_of(trial))
+        self._program.on_failed(self._searcher.jobs[trial.trial_id], cause, detail)
+
+    def get_state(self) -> dict[str, Any] | None:
+        return None
+
+
+class SilentReporter(ProgressReporter):
+    """Tune prints nothing: `sweep run` has its own progress."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None: ...
+
+
+def _error_of(trial: Any) -> Exception | None:
+    """The exception as this process itself pickled it a moment ago (`trial.get_error` looks in
+    the storage path, which is written later, and gives text only)."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    with open(path, "rb") as handle:
+        error: Exception = pickle.load(handle)
+    return error
+
+
+def _failure(error: Exception | None) -> tuple[FailureCause, str]:
+    """The cause that the trial named; a lost actor has named none."""
+    cause = getattr(error, "cause", error)
+    while cause is not None and not isinstance(cause, TrialFailure):
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    if isinstance(cause, TrialFailure):
+        return FailureCause(cause.cause), cause.detail
+    text = str(error).strip().splitlines()
+    if error is not None and "Actor" in type(error).__name__:
+        return FailureCause.WORKER_LOST, text[0] if text else type(error).__name__
+    return FailureCause.EXCEPTION, text[-1] if text else "no error was left by the trial"
