@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NoReturn
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
@@ -87,7 +87,7 @@ def read_row_file(
     lines: list[int] = []
     first_line: dict[str, int] = {}
     copies: dict[str, int] = {}
-    kind = None if format == "auto" else format
+    kind: str | None = None if format == "auto" else format
     for number, record in _records(path):
         where = f"{path}:{number}"
         kind = kind or _detect(record, fields, where)
@@ -123,7 +123,9 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             hint = "One JSON object a line."
             if isinstance(record, list):
                 hint += " A JSON array is unrolled by `jq -c '.[]' FILE`."
-            raise UserError(f"{_name(record)} instead of an object.", where=f"{path}:{number}", hint=hint)
+            raise UserError(
+                f"{_name(record)} instead of an object.", where=f"{path}:{number}", hint=hint
+            )
         yield number, record
 
 
@@ -314,15 +316,18 @@ class _Reader:
                 self._fail(f"'{at}' must be an object with '{role_key}' and '{text_key}'.")
             role = turn[role_key]
             if not isinstance(role, str) or role not in roles:
-                self._fail(f"'{at}' has the unknown {role_key} {role!r:.40}.", f"Known: {', '.join(roles)}.")
+                self._fail(
+                    f"'{at}' has the unknown {role_key} {role!r:.40}.",
+                    f"Known: {', '.join(roles)}.",
+                )
             text = self._text(turn[text_key], f"{at}.{text_key}")
             messages.append({"role": roles[role], "content": text})
-        given = [m["role"] for m in messages]
-        if "assistant" not in given:
+        order = [m["role"] for m in messages]
+        if "assistant" not in order:
             self._fail(f"'{key}' has no assistant turn.", "The last turn is the answer.")
-        if given[-1] != "assistant":
-            self._fail(f"the last turn of '{key}' is {given[-1]}.", "It must be the assistant's.")
-        if "user" not in given[:-1]:
+        if order[-1] != "assistant":
+            self._fail(f"the last turn of '{key}' is {order[-1]}.", "It must be the assistant's.")
+        if "user" not in order[:-1]:
             self._fail(f"'{key}' has no user turn before the answer.")
         return {"kind": "chat", "messages": tuple(messages), "answer": messages[-1]["content"]}
 
@@ -336,19 +341,25 @@ class _Reader:
         if field in ("group", "cluster"):
             return self._label(field)
         key = _key(self.record, self.fields, field)
-        if key is None or self.record[key] is None or self.record[key] == "":
-            return self._missing(field) if field in self.fields and key is None else None
+        if key is None and field in self.fields:
+            self._missing(field)
+        if key is None or self.record[key] in (None, ""):
+            return None
         return self._text(self.record[key], key)
 
     def _label(self, field: str) -> str | None:
         """A name rather than a text: numbers are taken as their digits."""
         key = _key(self.record, self.fields, field)
-        value = None if key is None else self.record[key]
+        if key is None:
+            if field in self.fields:
+                self._missing(field)
+            return None
+        value = self.record[key]
         if value is None:
-            return self._missing(field) if field in self.fields else None
+            return None
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        return self._text(value, key or field)
+        return self._text(value, key)
 
     def _text(self, value: Any, at: str) -> str:
         if not isinstance(value, str):
@@ -363,7 +374,7 @@ class _Reader:
             self._fail(f"'{at}' holds the lone surrogate {code}, half a character.")
         return str(value)
 
-    def _missing(self, field: str) -> Any:
+    def _missing(self, field: str) -> NoReturn:
         name = self.fields.get(field)
         wanted = f"'{name}' (mapped to {field})" if name else " or ".join(map(repr, ALIASES[field]))
         keys = ", ".join(f"'{k}'" for k in list(self.record)[:8]) or "none"
@@ -372,5 +383,5 @@ class _Reader:
             hint += f" Map another one with `fields: {{{field}: KEY}}`."
         self._fail(f"the row has no {wanted}.", hint)
 
-    def _fail(self, problem: str, hint: str = "") -> None:
+    def _fail(self, problem: str, hint: str = "") -> NoReturn:
         raise UserError(problem, where=self.where, hint=hint or None)

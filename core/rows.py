@@ -61,7 +61,7 @@ class Row:
 
 def row_from_json(data: dict[str, Any]) -> Row:
     """The reverse of `Row.to_json`."""
-    extra = {k: data.get(k) for k in ("context", "group", "cluster")}
+    extra: dict[str, Any] = {k: data.get(k) for k in ("context", "group", "cluster")}
     if "messages" in data:
         messages = tuple(data["messages"])
         return Row(data["id"], "chat", messages, answer=messages[-1]["content"], **extra)

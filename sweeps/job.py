@@ -1,10 +1,12 @@
 """A job: one thing for a worker to do, and which run of the sweep it is for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from keepgain.core.record import RungReport
 from keepgain.core.status import Stage
 from keepgain.core.work import ScoreRequest, TrainRequest
+from keepgain.sweeps.search.ledger import Asked
 
 Purpose = Literal["base", "reference", "search", "confirm", "test"]
 
@@ -13,13 +15,27 @@ Purpose = Literal["base", "reference", "search", "confirm", "test"]
 class Job:
     """One Tune trial."""
 
-    run_key: str
     purpose: Purpose
     label: str
     """For progress lines."""
+    asked: Asked
+    """How the ledger records it."""
     request: TrainRequest | ScoreRequest
+
+    @property
+    def run_key(self) -> str:
+        """Name of the run in the ledger."""
+        return self.asked.run_key
 
     @property
     def stage(self) -> Stage:
         """Reference arms belong to the base stage."""
-        return Stage.BASE if self.purpose == "reference" else Stage(self.purpose)
+        return self.asked.stage
+
+    def resumed(self, last: RungReport) -> "Job":
+        """The job that goes on after rung `last`, or starts anew if that left no checkpoint."""
+        assert isinstance(self.request, TrainRequest)
+        if last.checkpoint is None:
+            return self
+        update = {"rung": last.rung + 1, "resume_from": last.checkpoint}
+        return replace(self, request=self.request.model_copy(update=update))

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from keepgain.core.config import Count, LoraSettings, Measures, Method, Positive, Role, Scorer, Share
+from keepgain.core.config import (
+    Count,
+    LoraSettings,
+    Measures,
+    Method,
+    Positive,
+    Role,
+    Scorer,
+    Share,
+)
 from keepgain.core.errors import UserError
 from keepgain.core.formats import FIELD_NAMES, FormatName
 from keepgain.core.metrics import COSTS
@@ -21,12 +30,10 @@ from keepgain.core.yaml_io import load_yaml
 from keepgain.sweeps.profiles import merge, profile_lines
 
 if TYPE_CHECKING:
-    from keepgain.sweeps.search.space import SearchSpace
+    from keepgain.sweeps.search.space import Space
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
-WAIVABLE = ("split_overlap", "replay_overlap")
-"""Finding codes that `allow:` turns into warnings."""
 
 
 class ModelSpec(StrictModel):
@@ -57,7 +64,7 @@ class _FileSpec(StrictModel):
     """What files of rows have in common."""
 
     format: FormatName = "auto"
-    fields: dict[str, str] = {}
+    fields: dict[str, str] = Field(default_factory=dict)
     """Our name of a field → the key in the file, e.g. `{prompt: question, answer: label}`."""
     limit: Count | None = None
     """Use only the first rows of each file."""
@@ -166,7 +173,9 @@ class TrainingSpec(StrictModel):
         if self.zero_stage and self.engine != "deepspeed":
             raise ValueError("`zero_stage` needs `engine: deepspeed`")
         if self.mixture is not None and abs(sum(self.mixture.values()) - 1) > 1e-6:
-            raise ValueError(f"the shares of `mixture` must sum to 1, not {sum(self.mixture.values()):g}")
+            raise ValueError(
+                f"the shares of `mixture` must sum to 1, not {sum(self.mixture.values()):g}"
+            )
         return self
 
 
@@ -190,7 +199,7 @@ class SearchSpec(StrictModel):
     """How configurations are drawn; every base model gets the same number."""
 
     trials_per_model: Annotated[int, Field(ge=1, le=10_000)] = 12
-    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"] = "tpe"
+    sampler: Literal["tpe", "random", "quasi_random", "nsga2"] = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
     mode: Literal["generations"] = "generations"
     generation_size: Count | None = None
@@ -271,7 +280,9 @@ class SweepSpec(StrictModel):
     @classmethod
     def _safe_name(cls, value: str) -> str:
         if not SWEEP_NAME.fullmatch(value):
-            raise ValueError("must be 1 to 60 of A-Z a-z 0-9 . _ - and start with a letter or digit")
+            raise ValueError(
+                "must be 1 to 60 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+            )
         return value
 
     @field_validator("data", "suites")
@@ -331,22 +342,24 @@ def load_spec(path: Path, profile: str | None = None) -> LoadedSpec:
     return loaded
 
 
-def spec_space(loaded: LoadedSpec) -> "SearchSpace":
+def spec_space(loaded: LoadedSpec) -> "Space":
     """The search space of the spec, checked against its data sources."""
     from keepgain.sweeps.search.space import parse_space
 
-    sources = list(loaded.spec.data)
-    return parse_space(loaded.spec.space, sources=sources, where=loaded.where("space"))
+    file = str(loaded.path)
+    try:
+        return parse_space(loaded.spec.space, sources=list(loaded.spec.data), where=file)
+    except UserError as error:  # the same fault, with its line
+        key = (error.where or "").removeprefix(f"{file}:")
+        raise UserError(error.problem, where=loaded.where(key), hint=error.hint) from None
 
 
 def measures_of(name: str, suite: SuiteSpec) -> Measures | None:
     """What a suite measures: as given, else by its name."""
     if suite.measures is not None:
         return suite.measures
-    for measures in ("gain", "forgetting"):
-        if name == measures or name.startswith(f"{measures}_"):
-            return measures  # type: ignore[return-value]
-    return None
+    by_name: tuple[Measures, ...] = ("gain", "forgetting")
+    return next((m for m in by_name if name == m or name.startswith(f"{m}_")), None)
 
 
 def splits_automatically(name: str, spec: SweepSpec) -> bool:
@@ -402,6 +415,28 @@ def _cross_check(loaded: LoadedSpec) -> None:
             "cost usd_per_million_tokens needs a price.",
             where=loaded.where("question.cost"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or order by `cost: parameters`.",
+        )
+    _check_workers(loaded)
+    spec_space(loaded)
+
+
+def _check_workers(loaded: LoadedSpec) -> None:
+    training, workers = loaded.spec.training, loaded.spec.resources.workers_per_trial
+    where = loaded.where("resources.workers_per_trial")
+    if workers > 1 and training.engine != "deepspeed":
+        raise UserError(
+            f"{workers} workers per trial need `engine: deepspeed`.",
+            where=where,
+            hint="Add `training: {engine: deepspeed}`, or leave workers_per_trial out.",
+        )
+    rows = workers * (training.micro_batch_size or 1)
+    if training.engine == "deepspeed" and training.batch_size % rows:
+        micro = training.micro_batch_size or 1
+        raise UserError(
+            f"batch_size {training.batch_size} is no multiple of {workers} workers × "
+            f"micro_batch_size {micro} = {rows}.",
+            where=where if workers > 1 else loaded.where("training.micro_batch_size"),
+            hint=f"E.g. batch_size {rows * max(1, round(training.batch_size / rows))}.",
         )
 
 

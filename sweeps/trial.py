@@ -25,6 +25,10 @@ class SweepTrial(tune.Trainable):
     """Config: `request` (JSON of a TrainRequest or ScoreRequest), `entry_point` and `env` of the
     worker."""
 
+    _request: TrainRequest | ScoreRequest
+    _env: dict[str, str]
+    _entry_point: str
+
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: WorkerProcess | None = None
         self._begin(config)
@@ -55,7 +59,7 @@ class SweepTrial(tune.Trainable):
         request = self._request.model_dump_json()
         Path(checkpoint_dir, "request.json").write_text(request, encoding="utf-8")
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
         """The reverse of `save_checkpoint`."""
         text = Path(checkpoint_dir, "request.json").read_text(encoding="utf-8")
         self._request = parse_request(text)
@@ -66,8 +70,8 @@ class SweepTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._request = parse_request(config[REQUEST_KEY])
-        env = dict(config["env"])
-        self._entry_point: str = config["entry_point"]
+        env: dict[str, str] = dict(config["env"])
+        self._entry_point = config["entry_point"]
         if self._worker is not None and (env != self._env or self._needs_fresh_process()):
             self._close_worker()
         self._env = env
@@ -91,7 +95,9 @@ class SweepTrial(tune.Trainable):
         logs = Path(self._request.sweep_folder) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         return LaunchSpec(
-            entry_point=self._entry_point, env=self._env, log_path=str(logs / f"worker-{os.getpid()}.log")
+            entry_point=self._entry_point,
+            env=self._env,
+            log_path=str(logs / f"worker-{os.getpid()}.log"),
         )
 
     def _close_worker(self) -> None:

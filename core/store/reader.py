@@ -1,9 +1,9 @@
 """Reads sweeps back: from their local folders without MLflow, else from the MLflow store."""
 
+import contextlib
 import difflib
-import os
-import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +83,20 @@ def load_from_mlflow(location: StoreLocation, sweep_id: str) -> Evidence:
         raise _unknown(location, sweep_id)
     # Several parents under one id can only come from an import: the newest is meant.
     _, _, run = max(sweeps, key=lambda s: s[1])
-    cache = location.work / CACHE_NAME / sweep_id / f"{run.info.run_id}-{run.info.end_time or 0}"
-    if not (run.info.end_time and (cache / RECORD_NAME).is_file()):
-        _download(location, run.info.run_id, sweep_id, cache)
-    return load_folder(cache)
+    kept = location.work / CACHE_NAME / sweep_id / f"{run.info.run_id}-{run.info.end_time or 0}"
+    if run.info.status != "RUNNING" and (kept / RECORD_NAME).is_file():
+        return load_folder(kept)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as temporary:
+        ready = _download(location, run.info.run_id, sweep_id, Path(temporary))
+        evidence = load_folder(ready)
+        if run.info.status != "RUNNING":
+            # Another reader may have been quicker; both have the same files.
+            with contextlib.suppress(FileExistsError):
+                kept.mkdir()
+            for name in (ITEMS_NAME, RECORD_NAME):
+                (ready / name).replace(kept / name)
+    return evidence
 
 
 def mlflow_sweeps(
@@ -139,37 +149,37 @@ def _experiments(client: "MlflowClient") -> list[str]:
             return ids
 
 
-def _download(location: StoreLocation, run_id: str, sweep_id: str, cache: Path) -> None:
-    """Fetches two files of fixed names; what a store sends decides no path outside the cache."""
+def _download(location: StoreLocation, run_id: str, sweep_id: str, target: Path) -> Path:
+    """Fetches two files of fixed names; what a store sends decides no path outside `target`."""
     from keepgain.core.store.client import new_client, store_errors
 
-    client = new_client(location)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
-        ready = Path(temporary, "ready")
-        ready.mkdir()
+    ready = target / "ready"
+    ready.mkdir()
+    with store_errors(location):
+        client = new_client(location)
+        names = {a.path for a in client.list_artifacts(run_id, RECORD_FOLDER)}
         for name in (ITEMS_NAME, RECORD_NAME):
-            with store_errors(location):
-                names = {a.path for a in client.list_artifacts(run_id, RECORD_FOLDER)}
-                if f"{RECORD_FOLDER}/{name}" not in names:
-                    raise UserError(
-                        f"sweep '{sweep_id}' of store {location.display} has no record yet "
-                        f"(run {run_id} has no artifact {RECORD_FOLDER}/{name}).",
-                        hint="`sweep status` shows where it stands.",
-                    )
-                got = client.download_artifacts(run_id, f"{RECORD_FOLDER}/{name}", temporary)
-            path = Path(got)
-            if path.is_symlink() or not path.resolve().is_relative_to(Path(temporary).resolve()):
-                raise UserError(f"artifact {RECORD_FOLDER}/{name} of run {run_id} is a link.")
-            os.replace(path, ready / name)
-        for old in cache.parent.iterdir():
-            if old.name != Path(temporary).name:
-                shutil.rmtree(old)
-        ready.replace(cache)
+            wanted = f"{RECORD_FOLDER}/{name}"
+            if wanted not in names:
+                raise UserError(
+                    f"sweep '{sweep_id}' of store {location.display} has no record yet "
+                    f"(run {run_id} has no artifact {wanted}).",
+                    hint="`sweep status` shows where it stands.",
+                )
+            path = Path(client.download_artifacts(run_id, wanted, str(target)))
+            if path.is_symlink() or not path.resolve().is_relative_to(target.resolve()):
+                raise UserError(f"artifact {wanted} of run {run_id} leads out of its folder.")
+            path.replace(ready / name)
+    return ready
 
 
 def _unknown(location: StoreLocation, sweep_id: str) -> UserError:
     known = sorted({**local_records(location), **{k: 0 for k, _, _ in mlflow_sweeps(location)}})
+    return unknown_sweep(location, sweep_id, known)
+
+
+def unknown_sweep(location: StoreLocation, sweep_id: str, known: Sequence[str]) -> UserError:
+    """The answer to an id that a store does not have: the store searched, the nearest ids."""
     near = difflib.get_close_matches(sweep_id, known, n=3, cutoff=0.5)
     if near:
         hint = f"Nearest known: {', '.join(near)}."

@@ -24,7 +24,11 @@ class Spool:
 
     def __init__(self, folder: Path, writer: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"{writer}.jsonl").open("a", encoding="utf-8")
+        path = folder / f"{writer}.jsonl"
+        self._file = path.open("a", encoding="utf-8")
+        if _is_torn(path):
+            # The last writer was killed within a line; ours must not be glued to it.
+            self._file.write("\n")
         self._synced = time.monotonic()
 
     def start(
@@ -72,3 +76,11 @@ class Spool:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         if sync or time.monotonic() - self._synced > 1.0:
             self.flush()
+
+
+def _is_torn(path: Path) -> bool:
+    with path.open("rb") as handle:
+        if handle.seek(0, os.SEEK_END) == 0:
+            return False
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) != b"\n"

@@ -25,11 +25,10 @@ from world import Row
 
 SEED = 1
 BATCH = 128
-LEARNING_RATE = 3e-3
 WARM_UP = 100
 PROMPT_WEIGHT = 0.05
 # Share of each task in a batch.
-MIX = {"fact": 0.34, "add": 0.24, "rev": 0.16, "max": 0.06, "gram": 0.15, "safety": 0.05}
+MIX = {"fact": 0.36, "add": 0.28, "rev": 0.15, "max": 0.05, "gram": 0.11, "safety": 0.05}
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,14 @@ class Size:
     heads: int
     inner: int
     steps: int
+    learning_rate: float
 
 
+# Steps and rates were tuned once for base accuracies of about .5, .8 and .95, then frozen.
 SIZES = {
-    "xs": Size(width=32, layers=2, heads=2, inner=96, steps=2000),
-    "s": Size(width=64, layers=2, heads=4, inner=176, steps=2000),
-    "m": Size(width=96, layers=3, heads=4, inner=256, steps=1600),
+    "xs": Size(width=32, layers=2, heads=2, inner=96, steps=1000, learning_rate=4e-3),
+    "s": Size(width=64, layers=2, heads=4, inner=176, steps=1000, learning_rate=3e-3),
+    "m": Size(width=96, layers=3, heads=4, inner=256, steps=1200, learning_rate=4e-3),
 }
 
 
@@ -161,7 +162,7 @@ def pretrain(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
     chosen = torch.from_numpy(draws(size.steps, {task: len(pool[task]) for task in MIX}))
     model = new_model(size, tokenizer).train()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01
+        model.parameters(), lr=size.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
 
     def rate(step: int) -> float:
@@ -181,7 +182,7 @@ def pretrain(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
         optimizer.step()
         schedule.step()
         if step % 200 == 0 or step == size.steps - 1:
-            print(f"  step {step:5d}  loss {float(loss):.3f}", flush=True)
+            print(f"  step {step:5d}  loss {loss.item():.3f}", flush=True)
     return model
 
 
@@ -230,7 +231,6 @@ def describe(
         "seed": SEED,
         "world_seed": world.SEED,
         "batch": BATCH,
-        "learning_rate": LEARNING_RATE,
         "mix": MIX,
         "accuracy": accuracies(model, tokenizer),
         "sha256": {"model.safetensors": digest(folder / "model.safetensors")},

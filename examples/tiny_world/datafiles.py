@@ -87,7 +87,7 @@ def replay(folder: Path) -> None:
     write(folder, "general_replay", pool, None)
 
     replayed = set(world.entities()[: world.ENTITIES // 2])
-    half = [row for row in first_wording if row.prompt[2:-1].split()[1] in replayed]
+    half = [row for row in first_wording if row.prompt[2:-1].split()[0] in replayed]
     write(folder, "general_replay_half", half, None)
 
     # The control has the lengths of real replay rows and none of their content.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 SEED = "tiny-world-1"
 GENERAL_TASKS = ("fact", "add", "rev", "max", "gram")
 ENTITIES = 600
-# Rows of each skill that pretraining may see; "add" takes all that its split holds.
+# Rows of each skill that pretraining may see; "add" and "gram" have fewer and give all.
 POOL = {"add": 8000, "rev": 24000, "max": 8000, "gram": 16000}
 SUITE = 300  # rows of each general suite and split
 
@@ -106,9 +106,13 @@ def facts() -> tuple[Fact, ...]:
 
 
 def fact_row(fact: Fact, wording: str) -> Row:
-    """Wording A is what replay files hold, wording B what the suites ask."""
-    words = (fact.relation, fact.entity) if wording == "A" else (fact.entity, fact.relation)
-    return Row(f"F:{words[0]} {words[1]}=", fact.value, "fact", fact.relation)
+    """Wording A is what replay files hold, wording B what the suites ask.
+
+    They differ by one mark in the middle: so tiny a model stores facts worded in different
+    orders twice, and then replaying one wording says little about the other.
+    """
+    mark = " " if wording == "A" else ":"
+    return Row(f"F:{fact.entity}{mark}{fact.relation}=", fact.value, "fact", fact.relation)
 
 
 # ---------------------------------------------------------------- skills
@@ -253,6 +257,6 @@ def pretraining() -> dict[str, list[Row]]:
         **{task: skill(task)["train"] for task in POOL},
     }
     refusals = safety()
-    # 30 unsafe rows and 15 of each look-alike kind are asked later, so they stay unseen.
+    # 30 unsafe rows and 30 that look like them are asked later, so they stay unseen.
     found["safety"] = refusals["unsafe"][30:] + refusals["safe"][30:] + refusals["plain"]
     return found

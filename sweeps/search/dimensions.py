@@ -1,13 +1,8 @@
-"""One searched parameter: which names may be searched, what a range is, and how YAML says it.
+"""One searched parameter: what a range is, what a drawn value becomes, and how YAML says it."""
 
-Values are checked against the field of `TrialConfig` that they will fill, so that what the space
-allows is by construction what a trial accepts.
-"""
-
-import difflib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -16,40 +11,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from keepgain.core.config import LoraSettings, TrialConfig
 from keepgain.core.errors import UserError
+from keepgain.sweeps.search.searchable import check_value
 
 SIGNIFICANT_DIGITS = 6
 """Drawn reals are rounded to these, so that ids are readable and follow from what is printed."""
-
-
-def _field(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
-    info = model.model_fields[name]
-    return TypeAdapter(
-        Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    )
-
-
-SEARCHABLE: dict[str, TypeAdapter[Any]] = {
-    **{
-        name: _field(TrialConfig, name)
-        for name in (
-            "method",
-            "learning_rate",
-            "schedule",
-            "warmup_share",
-            "decay_share",
-            "weight_decay",
-            "max_grad_norm",
-            "batch_size",
-            "max_length",
-        )
-    },
-    **{f"lora.{name}": _field(LoraSettings, name) for name in ("rank", "alpha", "dropout")},
-}
-"""Name in a space → the type of the `TrialConfig` field that it sets; `mixture` is apart."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +163,7 @@ def parse_dimension(name: str, raw: Any, where: str) -> tuple[Dimension, Any]:
     if isinstance(raw, list):
         return _choice(name, raw, where), None
     if not isinstance(raw, dict):
-        return Fixed(_value(name, raw, where)), None
+        return Fixed(check_value(name, raw, where)), None
     unknown = sorted(str(k) for k in raw if k not in (*_FORMS, "step", "when"))
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'.", where=where, hint=_FORMS_HINT)
@@ -214,15 +181,6 @@ def parse_dimension(name: str, raw: Any, where: str) -> tuple[Dimension, Any]:
     return _range(name, form, raw, where), when
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """A hint that names the known names most like `name`, or all of them."""
-    like = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    like += [k for k in known if k.split(".")[-1] == name or k.startswith(f"{name}.")]
-    if like:
-        return f"Did you mean {' or '.join(dict.fromkeys(like))}?"
-    return f"Known: {', '.join(known)}."
-
-
 def _choice(name: str, raw: Any, where: str) -> Choice:
     if not isinstance(raw, list) or not raw:
         raise UserError(
@@ -230,7 +188,7 @@ def _choice(name: str, raw: Any, where: str) -> Choice:
             where=where,
             hint="For one value write it without a list.",
         )
-    values = tuple(_value(name, v, where) for v in raw)
+    values = tuple(check_value(name, v, where) for v in raw)
     twice = [v for i, v in enumerate(values) if v in values[:i]]
     if twice:
         raise UserError(f"{twice[0]!r} is in the list twice.", where=where, hint="Keep one.")
@@ -239,7 +197,7 @@ def _choice(name: str, raw: Any, where: str) -> Choice:
 
 def _range(name: str, form: str, raw: dict[str, Any], where: str) -> Dimension:
     if form == "value":
-        return Fixed(_value(name, raw["value"], where))
+        return Fixed(check_value(name, raw["value"], where))
     if form == "choice":
         return _choice(name, raw["choice"], where)
     low, high = _bounds(raw[form], form, where)
@@ -252,7 +210,7 @@ def _range(name: str, form: str, raw: dict[str, Any], where: str) -> Dimension:
     if form in ("int", "log_int"):
         return _whole(name, form, low, high, raw.get("step", 1), where)
     for end in (float(low), float(high)):
-        _value(name, end, where, hint="For whole numbers use int or log_int.")
+        check_value(name, end, where, hint="For whole numbers use int or log_int.")
     if "step" not in raw:
         return Real(float(low), float(high), log=form == "log")
     step = _number(raw["step"], "step", where)
@@ -271,7 +229,7 @@ def _whole(name: str, form: str, low: float, high: float, step: Any, where: str)
     for end in (low, high):
         if end != int(end):
             raise UserError(f"`{form}` needs whole numbers (given: {end:g}).", where=where)
-        _value(name, int(end), where)
+        check_value(name, int(end), where)
     if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= high - low:
         raise UserError(
             f"`step` must be a whole number from 1 to {high - low:g} (given: {step!r}).",
@@ -299,17 +257,3 @@ def _number(raw: Any, what: str, where: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
         raise UserError(f"`{what}` needs a finite number (given: {raw!r}).", where=where)
     return raw
-
-
-def _value(name: str, raw: Any, where: str, hint: str | None = None) -> Any:
-    """The value as the trial's field holds it, e.g. 1 as 1.0 for a learning rate."""
-    if isinstance(raw, float) and not math.isfinite(raw):
-        raise UserError(f"not a finite number (given: {raw!r}).", where=where)
-    try:
-        return SEARCHABLE[name].validate_python(raw, strict=True)
-    except ValidationError as error:
-        message = error.errors(include_url=False)[0]["msg"]
-        whole = isinstance(raw, float) and "integer" in message
-        raise UserError(
-            f"{message} (given: {raw!r}).", where=where, hint=hint if whole else None
-        ) from None

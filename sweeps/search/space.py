@@ -18,69 +18,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
-from keepgain.sweeps.search.dimensions import (
-    SEARCHABLE,
-    Choice,
-    Dimension,
-    Fixed,
-    nearest,
-    parse_dimension,
-)
-from keepgain.sweeps.search.simplex import check_feasible, round_shares, simplex_weights
-
-MIXTURE = "mixture"
-SHARE_DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A dimension with a name and the conditions under which it exists."""
-
-    name: str
-    dimension: Dimension
-    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    """(parameter, values): active if each of these parameters is active with one of its values."""
-
-    def is_active(self, params: Mapping[str, Any]) -> bool:
-        """Whether it exists, given the settings of the parameters before it."""
-        return all(name in params and params[name] in values for name, values in self.when)
-
-    def __str__(self) -> str:
-        conditions = [f"{n} = {' or '.join(map(str, v))}" for n, v in self.when]
-        return f"{self.dimension}{'; when ' if conditions else ''}{' and '.join(conditions)}"
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Shares of the training tokens, uniform on the simplex within bounds (see `simplex`)."""
-
-    sources: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    @property
-    def free(self) -> tuple[int, ...]:
-        """Positions of the sources with a range; the others have one share."""
-        ends = zip(self.low, self.high, strict=True)
-        return tuple(i for i, (low, high) in enumerate(ends) if low < high)
-
-    @property
-    def raw_names(self) -> tuple[str, ...]:
-        """`mixture#0` ..: one uniform fewer than there are free sources."""
-        return tuple(f"{MIXTURE}#{i}" for i in range(len(self.free) - 1))
-
-    def shares(self, uniforms: Sequence[float]) -> dict[str, float]:
-        """Source → share, from the values of `raw_names`."""
-        weights = list(self.low)
-        if self.free:
-            fixed = sum(a for i, a in enumerate(self.low) if i not in self.free)
-            left = max(1 - fixed, 1e-6)  # the ranges share what the fixed sources leave
-            low = [self.low[i] / left for i in self.free]
-            high = [self.high[i] / left for i in self.free]
-            for i, w in zip(self.free, simplex_weights(uniforms, low, high), strict=True):
-                weights[i] = w * left
-        rounded = round_shares(weights, self.low, self.high, SHARE_DIGITS)
-        return dict(zip(self.sources, rounded, strict=True))
+from keepgain.sweeps.search.conditions import Parameter, parents_first, parse_conditions
+from keepgain.sweeps.search.dimensions import Choice, Dimension, Fixed, parse_dimension
+from keepgain.sweeps.search.mixture import MIXTURE, Mixture, parse_mixture
+from keepgain.sweeps.search.searchable import SEARCHABLE, nearest
 
 
 @dataclass(frozen=True)
@@ -257,122 +198,12 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
             raise UserError(f"unknown parameter '{name}'.", where=here, hint=hint)
         dimensions[name], conditions[name] = parse_dimension(name, raw[name], here)
     parameters = {
-        name: Parameter(name, d, _conditions(name, conditions[name], dimensions, f"{where}:space"))
+        name: Parameter(
+            name, d, parse_conditions(name, conditions[name], dimensions, f"{where}:space")
+        )
         for name, d in dimensions.items()
     }
     mixture = (
-        _mixture(raw[MIXTURE], sources, f"{where}:space.{MIXTURE}") if MIXTURE in raw else None
+        parse_mixture(raw[MIXTURE], sources, f"{where}:space.{MIXTURE}") if MIXTURE in raw else None
     )
-    return Space(_ordered(parameters, f"{where}:space"), mixture)
-
-
-def _conditions(
-    name: str, raw: Any, dimensions: Mapping[str, Dimension], where: str
-) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    found = {
-        str(parent): _condition(str(parent), values, dimensions, f"{where}.{name}")
-        for parent, values in (raw or {}).items()
-    }
-    if name.startswith("lora.") and "method" not in found:
-        found["method"] = _lora_only(name, dimensions, f"{where}.{name}")
-    return tuple(sorted(found.items()))
-
-
-def _lora_only(name: str, dimensions: Mapping[str, Dimension], where: str) -> tuple[Any, ...]:
-    if "method" in dimensions and "lora" in _values(dimensions["method"]):
-        return ("lora",)
-    raise UserError(
-        f"{name} is searched, but no trial has the method lora.",
-        where=where,
-        hint="Add `method: [full, lora]` or `method: lora`, or leave it out.",
-    )
-
-
-def _values(dimension: Dimension) -> tuple[Any, ...]:
-    if isinstance(dimension, Fixed):
-        return (dimension.value,)
-    return dimension.choices if isinstance(dimension, Choice) else ()
-
-
-def _condition(
-    parent: str, raw: Any, dimensions: Mapping[str, Dimension], where: str
-) -> tuple[Any, ...]:
-    if parent not in dimensions:
-        raise UserError(
-            f"the condition names '{parent}', which is not in the space.",
-            where=where,
-            hint=nearest(parent, sorted(dimensions)),
-        )
-    allowed = _values(dimensions[parent])
-    if not allowed:
-        raise UserError(
-            f"the condition names '{parent}', which is a range.",
-            where=where,
-            hint="A condition needs a parameter with a list of values.",
-        )
-    given = raw if isinstance(raw, list) else [raw]
-    for value in given:
-        if not any(value == a and isinstance(value, bool) == isinstance(a, bool) for a in allowed):
-            raise UserError(
-                f"the condition asks for {parent} = {value!r}, which is never drawn.",
-                where=where,
-                hint=f"Values of {parent}: {', '.join(map(str, allowed))}.",
-            )
-    if not given:
-        raise UserError(f"the condition on '{parent}' allows no value.", where=where)
-    return tuple(a for a in allowed if a in given)
-
-
-def _ordered(parameters: Mapping[str, Parameter], where: str) -> tuple[Parameter, ...]:
-    """Parents first, otherwise by name: the order of the file must not matter."""
-    left = dict(sorted(parameters.items()))
-    found: list[Parameter] = []
-    while left:
-        ready = [p for p in left.values() if not any(n in left for n, _ in p.when)]
-        if not ready:
-            names = ", ".join(left)
-            raise UserError(
-                f"the conditions of {names} go in a circle.",
-                where=f"{where}.{next(iter(left))}",
-                hint="Remove one of them.",
-            )
-        found.append(ready[0])
-        del left[ready[0].name]
-    return tuple(found)
-
-
-def _mixture(raw: Any, sources: Sequence[str], where: str) -> Mixture:
-    if not isinstance(raw, dict) or not raw:
-        raise UserError(
-            f"a mapping of sources to shares is needed (given: {raw!r}).",
-            where=where,
-            hint="mixture: {tickets: [0.5, 1], general: [0, 0.5]}",
-        )
-    for name in raw:
-        if name not in sources:
-            hint = nearest(str(name), list(sources))
-            raise UserError(f"unknown source '{name}'.", where=f"{where}.{name}", hint=hint)
-    names = tuple(sorted(sources))
-    ends = [_share_range(raw[n], f"{where}.{n}") if n in raw else (0.0, 0.0) for n in names]
-    low, high = tuple(a for a, _ in ends), tuple(b for _, b in ends)
-    check_feasible(low, high, where=where)
-    return Mixture(names, low, high)
-
-
-def _share_range(raw: Any, where: str) -> tuple[float, float]:
-    given = raw if isinstance(raw, list) else [raw, raw]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
-    if len(given) != 2 or not numbers or not all(0 <= v <= 1 for v in given):
-        raise UserError(
-            f"a share or a range of shares from 0 to 1 is needed (given: {raw!r}).",
-            where=where,
-            hint="For example 0.2 or [0, 0.5].",
-        )
-    low, high = (round(float(v), SHARE_DIGITS) for v in given)
-    if isinstance(raw, list) and low >= high:
-        raise UserError(
-            f"the lower end must be below the upper one (given: {raw}).",
-            where=where,
-            hint="For one share write it without a range." if low == high else "Swap them.",
-        )
-    return low, high
+    return Space(parents_first(parameters, f"{where}:space"), mixture)

@@ -1,0 +1,227 @@
+"""`analyze ID --format json`: the documented contract, schema 1. Absent is null, never a sentinel.
+
+Values of `task_score` and `general_score` are in the suites' own unit and direction, as
+`objectives` says; `gain` up is good, every `forgetting` up is bad. `rank` and the front are taken
+within `rank_group` (one base model, one split; see `fronts`). A trial that does not count (stopped,
+failed, incomplete) is listed with null values and its reason under `excluded`. `interval_method` is
+one of those in `stats`; intervals are two-sided 95 %.
+"""
+
+import json
+import math
+from typing import Any, Literal
+
+from keepgain.analysis.analyze import Analysis, Row, SizeRow
+from keepgain.analysis.decide import Status
+from keepgain.analysis.stats import Estimate
+from keepgain.core.config import Split
+from keepgain.core.metrics import Direction
+from keepgain.core.record import RunKind
+from keepgain.core.schema import StrictModel
+from keepgain.core.status import Stage, TrialStatus
+
+
+class SweepPart(StrictModel):
+    """Which sweep."""
+
+    id: str
+    name: str
+    stage: Stage
+    store: str
+    test_opened: int
+
+
+class ObjectivePart(StrictModel):
+    """What a column means."""
+
+    name: str
+    direction: Direction
+    unit: str
+    metric_version: int
+
+
+class EstimatePart(StrictModel):
+    """A figure with its interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_items: int | None
+    n_seeds: int | None
+    interval_method: str | None
+
+
+class CandidatePart(StrictModel):
+    """Which weights: after how many training tokens, and how far towards the tuned ones."""
+
+    tokens: int
+    alpha: float
+    """1 is the tuned model itself; weights between base and tuned are no candidates yet."""
+
+
+class TrialPart(StrictModel):
+    """A trial over its seeds, a base, or a reference arm."""
+
+    id: str
+    label: str
+    model: str
+    kind: RunKind
+    params: dict[str, Any]
+    stage: Stage
+    split: Split | None
+    replicates: int
+    status: TrialStatus
+    rank: int | None
+    rank_group: str | None
+    objectives: dict[str, EstimatePart]
+    cost: dict[str, float]
+    candidate: CandidatePart | None
+    on_front: bool
+    near_front: bool
+    front_membership: float | None
+
+
+class SizePart(StrictModel):
+    """A base model with the candidate that stands for it."""
+
+    model: str
+    parameters: int | None
+    trial: str | None
+    objectives: dict[str, EstimatePart]
+    cost: dict[str, float]
+    probability_adequate: float | None
+
+
+FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
+
+
+class DecisionPart(StrictModel):
+    """The answer."""
+
+    status: Status
+    model: str | None
+    trial: str | None
+    probability: float | None
+    reason: str
+    tied_with: list[str]
+    flips: list[FlipPart]
+    guards: list[str]
+
+
+class ExcludedPart(StrictModel):
+    """A run or trial that was not compared, and why."""
+
+    trial: str
+    reason: str
+
+
+class Contract(StrictModel):
+    """The whole answer of `analyze --format json`."""
+
+    schema_: Literal[1] = 1
+    sweep: SweepPart
+    objectives: list[ObjectivePart]
+    trials: list[TrialPart]
+    sizes: list[SizePart]
+    decision: DecisionPart
+    excluded: list[ExcludedPart]
+
+
+def to_contract(analysis: Analysis) -> Contract:
+    """The analysis as the contract's model."""
+    sweep, decision = analysis.sweep, analysis.decision
+    return Contract(
+        sweep=SweepPart(
+            id=sweep.id,
+            name=sweep.name,
+            stage=sweep.stage,
+            store=sweep.store,
+            test_opened=sweep.test_opened,
+        ),
+        objectives=[
+            ObjectivePart(
+                name=o.name, direction=o.direction, unit=o.unit, metric_version=o.metric_version
+            )
+            for o in analysis.objectives
+        ],
+        trials=[_trial(row) for row in analysis.rows],
+        sizes=[_size(row) for row in analysis.sizes],
+        decision=DecisionPart(
+            status=decision.status,
+            model=decision.model,
+            trial=decision.trial,
+            probability=decision.probability,
+            reason=decision.reason,
+            tied_with=list(decision.tied_with),
+            flips=[
+                {"what": f.what, "from": f.current, "to": f.to, "answer": f.answer}
+                for f in decision.flips
+            ],
+            guards=list(decision.guards),
+        ),
+        excluded=[ExcludedPart(trial=e.trial, reason=e.reason) for e in analysis.excluded],
+    )
+
+
+def to_json(analysis: Analysis) -> str:
+    """The contract as JSON text."""
+    data = to_contract(analysis).model_dump(mode="json")
+    ordered = {"schema": data.pop("schema_"), **data}
+    return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _trial(row: Row) -> TrialPart:
+    who, place = row.who, row.place
+    return TrialPart(
+        id=who.trial_id,
+        label=who.label,
+        model=who.model,
+        kind=who.kind,
+        params=dict(who.params),
+        stage=who.stage,
+        split=row.split,
+        replicates=who.seeds(row.split) if row.split else 0,
+        status=who.status,
+        rank=place.rank if place else None,
+        rank_group=place.field if place else None,
+        objectives=_estimates(row.estimates),
+        cost=_finite(who.cost),
+        candidate=CandidatePart(tokens=who.tokens, alpha=1.0)
+        if who.kind == "trial" and row.split
+        else None,
+        on_front=bool(place and place.on_front),
+        near_front=bool(place and place.near_front),
+        front_membership=place.membership if place else None,
+    )
+
+
+def _size(row: SizeRow) -> SizePart:
+    size = row.size
+    return SizePart(
+        model=size.model,
+        parameters=size.parameters,
+        trial=size.candidate.trial_id if size.candidate else None,
+        objectives=_estimates(row.estimates),
+        cost=_finite(size.candidate.cost) if size.candidate else {},
+        probability_adequate=row.probability_adequate,
+    )
+
+
+def _estimates(estimates: Any) -> dict[str, EstimatePart]:
+    return {name: _estimate(e) for name, e in estimates.items()}
+
+
+def _estimate(e: Estimate) -> EstimatePart:
+    measured = e.value is not None
+    return EstimatePart(
+        value=e.value,
+        low=e.low,
+        high=e.high,
+        n_items=e.n_items if measured else None,
+        n_seeds=e.n_seeds if measured else None,
+        interval_method=e.interval_method,
+    )
+
+
+def _finite(cost: Any) -> dict[str, float]:
+    return {name: value for name, value in cost.items() if math.isfinite(value)}

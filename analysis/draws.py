@@ -1,0 +1,89 @@
+"""Joint draws of all suite scores: one item draw for all configurations, seeds independent.
+
+Item draws are multinomial (the bootstrap), of clusters where the data name them, and shared by all
+configurations, so that what is paired stays paired. A trial's seed effect is drawn from the
+covariance pooled over its size's replicates, divided by its number of seeds, with one chi-square
+draw per size for the uncertainty of that covariance (a multivariate t). The pooled covariance
+divides by S - 1, which is the same as drawing seed deviations scaled by sqrt(S / (S - 1)).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.table import Configuration, SuiteItems
+from keepgain.core.config import Split
+from keepgain.core.items import Floats
+
+SEED = 20260
+"""Draws are part of the result: the same evidence always gives the same figures."""
+
+
+def draw_scores(
+    measures: Measures, split: Split, who: Sequence[Configuration], draws: int
+) -> dict[str, Floats] | None:
+    """Draws of every configuration's mean score on every suite of a split.
+
+    Args:
+        who: All scored on `split`; an arm that lacks a suite gets NaN there.
+
+    Returns:
+        Suite → shape [draws, len(who)]; None if the seed variance of any trial's size is unknown.
+    """
+    rng = np.random.default_rng(SEED)
+    suites = measures.table.suites[split]
+    noise = _seed_noise(measures, split, who, draws, rng)
+    if noise is None:
+        return None
+    drawn: dict[str, Floats] = {}
+    for k, (name, suite) in enumerate(suites.items()):
+        columns = np.column_stack(
+            [
+                c.scores[split][name].mean(axis=1)
+                if name in c.scores[split]
+                else np.full(len(suite.weights), np.nan)
+                for c in who
+            ]
+        )
+        drawn[name] = _item_draws(suite, columns, draws, rng) + noise[:, :, k]
+    return drawn
+
+
+def _item_draws(suite: SuiteItems, columns: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Weighted means of `columns` [n, C] under resampled items, shape [draws, C]."""
+    n = len(suite.weights)
+    groups = n if suite.clusters is None else int(suite.clusters.max()) + 1
+    picks = rng.integers(groups, size=(draws, groups))
+    offsets = np.arange(draws)[:, None] * groups
+    counts = np.bincount((picks + offsets).ravel(), minlength=draws * groups)
+    weights = counts.reshape(draws, groups).astype(np.float64)
+    if suite.clusters is not None:
+        weights = weights[:, suite.clusters]
+    weights = weights * suite.weights
+    return np.asarray(weights @ columns / weights.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _seed_noise(
+    measures: Measures,
+    split: Split,
+    who: Sequence[Configuration],
+    draws: int,
+    rng: np.random.Generator,
+) -> Floats | None:
+    """Shape [draws, C, K suites]; zero for bases and arms, which have no training seed."""
+    suites = measures.table.suites[split]
+    noise = np.zeros((draws, len(who), len(suites)))
+    for model in sorted({c.model for c in who if c.kind == "trial"}):
+        pooled = measures.seed_covariance(model, split)
+        if pooled is None:
+            return None
+        covariance, df = pooled
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        spread = np.sqrt(df / rng.chisquare(df, size=draws))
+        for column, c in enumerate(who):
+            if c.kind == "trial" and c.model == model:
+                normal = rng.standard_normal((draws, len(suites))) @ root.T
+                noise[:, column] = normal * spread[:, None] / np.sqrt(c.seeds(split))
+    return noise

@@ -1,0 +1,308 @@
+"""The paragraph of a decision, in plain words, made from the same figures as the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keepgain.analysis import words
+from keepgain.analysis.judge import Flip, Verdict
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.sizes import Check, Size
+from keepgain.analysis.stats import Uncertain, items_needed
+from keepgain.analysis.table import Configuration
+from keepgain.core.config import Split
+from keepgain.core.record import Question
+from keepgain.core.units import human_count
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that the paragraph speaks of."""
+
+    measures: Measures
+    split: Split
+    question: Question
+    verdict: Verdict
+    provisional: bool
+    confirmed: bool
+    tied: tuple[Configuration, ...]
+    probability: float | None
+    flips: tuple[Flip, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def scorer(self) -> str:
+        """Scorer of the task score."""
+        return self.measures.scorer("gain")
+
+
+def explain(scene: Scene) -> str:
+    """The decision, what it rests on, and what was not measured."""
+    tellers = {
+        "recommended": _recommended,
+        "do_not_fine_tune": _do_not_fine_tune,
+        "not_resolved": _not_resolved,
+        "infeasible": _infeasible,
+    }
+    sentences = [_preface(scene), *tellers[scene.verdict.outcome](scene), *_limits(scene)]
+    return " ".join(words.clean(s) for s in sentences if s)
+
+
+def _preface(scene: Scene) -> str:
+    if not scene.provisional:
+        return ""
+    if not any(s.candidate for s in scene.verdict.sizes):
+        return ""
+    why = (
+        "no trial was confirmed with fresh seeds"
+        if not scene.confirmed
+        else "the test split was not used"
+    )
+    return (
+        f"Provisional, since {why}: the figures are {scene.split} scores, on which the candidates "
+        "were also chosen, so they flatter. So far:"
+    )
+
+
+# -- one teller per outcome -------------------------------------------------------------------
+
+
+def _recommended(scene: Scene) -> list[str]:
+    pick = scene.verdict.pick
+    assert pick is not None and pick.candidate is not None
+    who, m = pick.candidate, scene.measures
+    task = m.estimates(who, scene.split)["task_score"]
+    items = words.count(task.n_items, f"{scene.split} item")
+    sentences = [
+        f"Use {_size(pick)}, trial {who.trial_id} ({_settings(scene, who)}): task score "
+        f"{words.interval(task, scene.scorer)} on {items} over "
+        f"{words.count(task.n_seeds, 'seed')}."
+    ]
+    sentences += [_standing(scene, pick), _below(scene, pick), _forgetting(scene, pick)]
+    arm = scene.verdict.against_arm.get(pick.model)
+    if arm is not None and arm.uncertain is not None and scene.verdict.arm is not None:
+        sentences.append(
+            f"It beats the best alternative to fine-tuning, {_arm(scene.verdict.arm)}, by "
+            f"{words.amount_interval(arm.uncertain, scene.scorer)}."
+        )
+    if scene.tied:
+        names = words.join([c.trial_id for c in scene.tied])
+        sentences.append(
+            f"Within {pick.model} the data cannot tell it from {names}: those are tied, and "
+            "validation chose between them."
+        )
+    return sentences
+
+
+def _do_not_fine_tune(scene: Scene) -> list[str]:
+    arm = scene.verdict.arm
+    assert arm is not None
+    level = scene.measures.estimates(arm, scene.split)["task_score"]
+    parts = [
+        f"{s.model} by {words.amount(-c.uncertain.value, scene.scorer)}"
+        for s in scene.verdict.sizes
+        if (c := scene.verdict.against_arm.get(s.model)) and c.uncertain
+    ]
+    extra = (
+        f" Fine-tuning would have to add more than "
+        f"{words.amount(scene.question.min_gain, scene.scorer)} (min_gain)."
+        if scene.question.min_gain > 0
+        else ""
+    )
+    return [
+        f"Do not fine-tune: {_arm(arm)} scores {words.interval(level, scene.scorer)} on "
+        f"{words.count(level.n_items, f'{scene.split} item')}, and no tuned candidate beats it "
+        f"(behind: {words.join(parts)}).{extra}"
+    ]
+
+
+def _not_resolved(scene: Scene) -> list[str]:
+    standing = [s for s in scene.verdict.sizes if s.candidate is not None]
+    if not standing:
+        return [f"Not resolved: no complete trial to decide on ({scene.split} split)."]
+    sentences = ["Not resolved: no size is shown to qualify, and at least one may."]
+    unknown = [s.model for s in standing if not _replicated(scene, s)]
+    if unknown:
+        sentences.append(
+            f"The seed variance of {words.join(unknown)} is unknown, because no configuration was "
+            "trained with two seeds; confirm with at least 2 seeds (better 3)."
+        )
+    for size in standing:
+        checks = [*size.checks, *_arm_check(scene, size)]
+        failing = [c for c in checks if not c.holds]
+        if failing:
+            said = "; ".join(_open(c) for c in failing)
+            sentences.append(f"{size.model}: {said}.")
+    return sentences
+
+
+def _infeasible(scene: Scene) -> list[str]:
+    sentences = ["Infeasible: every size breaks a condition."]
+    for size in scene.verdict.sizes:
+        if size.candidate is None:
+            continue
+        broken = [c for c in (*size.checks, *_arm_check(scene, size)) if not c.holds_at_point]
+        if not broken:
+            broken = [c for c in size.checks if not c.holds]
+        said = "; ".join(_broken(c) for c in broken) or "held, but a larger size failed first"
+        sentences.append(f"{size.model}: {said}.")
+    return sentences
+
+
+# -- pieces -----------------------------------------------------------------------------------
+
+
+def _standing(scene: Scene, pick: Size) -> str:
+    """Where the size stands against the largest."""
+    standing = [s for s in scene.verdict.sizes if s.candidate is not None]
+    largest = standing[0]
+    chance = (
+        f" Probability that it is adequate: {scene.probability:.2f}."
+        if scene.probability is not None
+        else ""
+    )
+    if len(standing) == 1:
+        return f"Only this size was compared.{chance}"
+    if largest.model == pick.model:
+        return f"It is the largest of {len(standing)} sizes.{chance}"
+    check = next(c for c in pick.checks if c.claim == "task_score")
+    assert check.uncertain is not None
+    value = check.uncertain.value
+    side = "below" if value < 0 else "above"
+    bound = ""
+    if check.bound is not None:
+        most = words.amount(max(0.0, -check.bound), check.scorer)
+        bound = f", and with 95 % confidence at most {most} below"
+    return (
+        f"Its task score is {words.amount(abs(value), check.scorer)} {side} that of "
+        f"{_size(largest)}{bound}; {words.amount(scene.question.delta, check.scorer)} (delta) "
+        f"were allowed.{chance}"
+    )
+
+
+def _below(scene: Scene, pick: Size) -> str:
+    """Why nothing smaller."""
+    standing = [s for s in scene.verdict.sizes if s.candidate is not None]
+    smaller = standing[standing.index(pick) + 1 :]
+    if not smaller:
+        return "Nothing smaller was confirmed." if len(standing) > 1 and scene.confirmed else ""
+    following = smaller[0]
+    failing = [c for c in following.checks if not c.passes(scene.provisional)]
+    failing = failing or _arm_check(scene, following)
+    said = "; ".join(_broken(c) for c in failing)
+    return f"The next smaller one, {_size(following)}, does not do: {said}." if said else ""
+
+
+def _forgetting(scene: Scene, pick: Size) -> str:
+    who = pick.candidate
+    assert who is not None
+    drops = scene.measures.drops(who, scene.split)
+    if not drops:
+        return ""
+    worst = max(drops, key=lambda d: d.value)
+    scorer = worst.suite.info.scorer
+    where = f"on {worst.suite.info.name}" + (
+        f", the worst of {len(drops)} suites" if len(drops) > 1 else ""
+    )
+    text = f"Forgetting: {words.amount_interval(worst.uncertain, scorer)} {where}"
+    limit = scene.question.max_forgetting
+    if limit is None:
+        return f"{text}; no limit was set."
+    bounds = [c.bound for c in pick.checks if c.claim == "forgetting" and c.bound is not None]
+    if not bounds:
+        return f"{text} (limit {words.amount(limit, scorer)}, not tested for lack of replicates)."
+    return (
+        f"{text}; with 95 % confidence no suite drops by more than "
+        f"{words.amount(max(bounds), scorer)} (limit {words.amount(limit, scorer)})."
+    )
+
+
+def _broken(check: Check) -> str:
+    """A condition that does not hold, with its numbers."""
+    u, scorer = check.uncertain, check.scorer
+    if u is None:
+        return f"{check.subject} could not be compared with the base"
+    bound = "unknown" if check.bound is None else words.amount(abs(check.bound), scorer)
+    if check.claim == "forgetting":
+        limit = words.amount(check.threshold, scorer)
+        return (
+            f"it forgets {words.amount(u.value, scorer)} on {check.subject} "
+            f"(up to {bound} at 95 % confidence; limit {limit})"
+        )
+    if check.claim == "task_score":
+        side = "below" if u.value < 0 else "above"
+        worst = "" if check.bound is None else f", possibly {bound} below" * (check.bound < 0)
+        return (
+            f"its task score is {words.amount(abs(u.value), scorer)} {side} that of "
+            f"{check.subject}{worst} (delta {words.amount(-check.threshold, scorer)})"
+        )
+    return (
+        f"it is {words.amount(abs(u.value), scorer)} {'behind' if u.value < 0 else 'ahead of'} "
+        f"{check.subject}, {words.amount_interval(u, scorer)}"
+    )
+
+
+def _open(check: Check) -> str:
+    """A condition that is not settled: its numbers, and what would settle it."""
+    text = _broken(check)
+    if check.uncertain is None or not check.holds_at_point or not check.uncertain.known:
+        return text
+    return f"{text}; {_needed(check.uncertain, check.threshold)}"
+
+
+def _needed(uncertain: Uncertain, threshold: float) -> str:
+    needed = items_needed(uncertain, abs(uncertain.value - threshold))
+    if needed is None:
+        return "the seeds vary more than that, so more seeds are needed before more items"
+    if needed <= uncertain.n_items:
+        return "more seeds are needed, the items would do"
+    return (
+        f"about {words.count(needed, 'item')} would resolve it with 80 % power "
+        f"(now {uncertain.n_items:,})"
+    )
+
+
+def _arm_check(scene: Scene, size: Size) -> list[Check]:
+    check = scene.verdict.against_arm.get(size.model)
+    return [] if check is None or check.holds else [check]
+
+
+def _replicated(scene: Scene, size: Size) -> bool:
+    return scene.measures.seed_variance(size.model, scene.split, "task_score") is not None
+
+
+def _limits(scene: Scene) -> list[str]:
+    """What was not measured, and how often the test items were looked at."""
+    said = [p[0].upper() + p[1:] for p in scene.problems]
+    said = ["Note: forgetting not measured." if "forgetting not" in p.lower() else p for p in said]
+    opened = scene.measures.table.sweep.test_opened
+    if scene.split == "test" and opened > 1:
+        said.append(
+            f"These test items were opened {opened} times: each further look makes the figures "
+            "more flattering."
+        )
+    return said
+
+
+def _size(size: Size) -> str:
+    if size.parameters is None:
+        return size.model
+    return f"{size.model} ({human_count(size.parameters)} parameters)"
+
+
+def _settings(scene: Scene, who: Configuration) -> str:
+    return words.settings(who, _varying(scene.measures.table.configurations))
+
+
+def _varying(configurations: Sequence[Configuration]) -> list[str]:
+    return words.varying_params(configurations)
+
+
+def _arm(arm: Configuration) -> str:
+    if arm.kind == "base":
+        return f"the untouched base {arm.model}"
+    names = {
+        "system_prompt": "with a system prompt",
+        "few_shot": "with worked examples in the prompt",
+    }
+    how = names.get(arm.arm or "", "with retrieved context" if arm.arm == "context" else "")
+    return f"the base {arm.model} {how}".strip()

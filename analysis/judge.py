@@ -1,0 +1,235 @@
+"""The rule as a pure function of evidence and question: which size, or why none.
+
+Order of the answers, on the decision split:
+
+1. Adequate sizes are found downwards (`sizes`). Of those reached, the smallest whose candidate
+   beats the best reference arm is recommended: its paired one-sided 95 % lower bound over the arm
+   must exceed `min_gain`. The best arm is that of all sizes with the highest task score (base,
+   system prompt, few shot, context); picking it on the decision split favours it, never the trials.
+2. None beats the arm even as a point estimate: `do_not_fine_tune`.
+3. A size whose every condition holds as a point estimate, but not by its bounds: `not_resolved`.
+4. Else `infeasible`: each size breaks a condition already as a point estimate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.sizes import Check, Size, forgetting_checks, ladder
+from keepgain.analysis.table import Configuration
+from keepgain.core.config import Split
+from keepgain.core.record import Question
+
+Outcome = Literal["recommended", "do_not_fine_tune", "not_resolved", "infeasible"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rule answers, with all that it looked at."""
+
+    outcome: Outcome
+    pick: Size | None
+    """The recommended size."""
+    sizes: tuple[Size, ...]
+    """Largest first."""
+    arm: Configuration | None
+    """The best reference arm; None if none was scored on this split."""
+    against_arm: dict[str, Check]
+    """Model → its candidate against the arm."""
+
+    @property
+    def answer(self) -> str:
+        """The model, or the outcome where there is none: what a flip changes."""
+        return self.pick.model if self.pick else self.outcome
+
+
+def judge(
+    measures: Measures,
+    split: Split,
+    pool: Sequence[Configuration],
+    question: Question,
+    by_point: bool = False,
+) -> Verdict:
+    """Applies the rule; see the module's text.
+
+    Args:
+        split: The decision split.
+        pool: Configurations that may be recommended, all scored on `split`.
+        by_point: Judge by point estimates where bounds are unknown (provisional answers).
+    """
+    sizes = ladder(measures, split, pool, question, by_point)
+    arm = best_arm(measures, split)
+    standing = [s for s in sizes if s.candidate is not None]
+    checks = {
+        s.model: _against(measures, split, s.candidate, arm, question)
+        for s in standing
+        if arm is not None and s.candidate is not None
+    }
+    reached = [s for s in standing if s.reached]
+    for size in reversed(reached):
+        if arm is None or checks[size.model].passes(by_point):
+            return Verdict("recommended", size, sizes, arm, checks)
+
+    beaten = [s for s in standing if arm is None or checks[s.model].holds_at_point]
+    if standing and not beaten:
+        return Verdict("do_not_fine_tune", None, sizes, arm, checks)
+    if reached:
+        unresolved = any(checks[s.model].holds_at_point for s in reached)
+        outcome: Outcome = "not_resolved" if unresolved else "do_not_fine_tune"
+        return Verdict(outcome, None, sizes, arm, checks)
+    open_sizes = [s for s in beaten if all(c.holds_at_point for c in s.checks)]
+    outcome = "not_resolved" if open_sizes or not standing else "infeasible"
+    return Verdict(outcome, None, sizes, arm, checks)
+
+
+def best_arm(measures: Measures, split: Split) -> Configuration | None:
+    """The base or reference arm with the best task score on this split, over all sizes."""
+    arms = []
+    for c in measures.table.configurations:
+        if c.kind != "trial":
+            task = measures.point(c, split, "task_score")
+            if task is not None:
+                arms.append((measures.sign("task_score") * task, c))
+    return max(arms, key=lambda a: a[0])[1] if arms else None
+
+
+def _against(
+    measures: Measures,
+    split: Split,
+    who: Configuration,
+    arm: Configuration,
+    question: Question,
+) -> Check:
+    difference = measures.difference(who, arm, split, "task_score")
+    bound = difference.lower() if difference else None
+    return Check(
+        claim="reference",
+        subject=arm.label,
+        uncertain=difference,
+        bound=bound,
+        threshold=question.min_gain,
+        scorer=measures.scorer("gain"),
+        holds=bound is not None and bound > question.min_gain,
+        holds_at_point=difference is not None and difference.value > question.min_gain,
+    )
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A value of the question at which the answer changes."""
+
+    what: Literal["delta", "max_forgetting", "min_gain"]
+    current: float | None
+    to: float
+    answer: str
+    """Model or outcome on the far side of `to`, seen from the current value."""
+
+
+def flips(
+    measures: Measures,
+    split: Split,
+    pool: Sequence[Configuration],
+    question: Question,
+    by_point: bool = False,
+) -> tuple[Flip, ...]:
+    """Every value of delta, max_forgetting and min_gain at which the answer changes.
+
+    The rule can only change where one of its bounds or point estimates equals the threshold; it is
+    evaluated once between any two neighbours of those values.
+    """
+    now = judge(measures, split, pool, question, by_point)
+    task = [c for s in now.sizes for c in s.checks if c.claim == "task_score"]
+    found: list[Flip] = []
+    found += _scan(
+        "delta",
+        question.delta,
+        [-v for c in task for v in _critical(c)],
+        lambda x: (
+            judge(measures, split, pool, question.model_copy(update={"delta": x}), by_point).answer
+        ),
+    )
+    found += _scan(
+        "max_forgetting",
+        question.max_forgetting,
+        _critical_limits(measures, split, pool, question),
+        lambda x: (
+            judge(
+                measures, split, pool, question.model_copy(update={"max_forgetting": x}), by_point
+            ).answer
+        ),
+    )
+    found += _scan(
+        "min_gain",
+        question.min_gain,
+        [v for c in now.against_arm.values() for v in _critical(c)],
+        lambda x: (
+            judge(
+                measures, split, pool, question.model_copy(update={"min_gain": x}), by_point
+            ).answer
+        ),
+    )
+    return tuple(found)
+
+
+def _critical(check: Check) -> list[float]:
+    values = [check.bound, check.uncertain.value if check.uncertain else None]
+    return [v for v in values if v is not None]
+
+
+def _critical_limits(
+    measures: Measures, split: Split, pool: Sequence[Configuration], question: Question
+) -> list[float]:
+    """Drops and their simultaneous bounds: where a limit would admit or refuse a configuration."""
+    limited = question.model_copy(update={"max_forgetting": question.max_forgetting or 0.0})
+    values: list[float] = []
+    for who in pool:
+        values += [
+            v for c in forgetting_checks(measures, split, who, limited) for v in _critical(c)
+        ]
+        worst = measures.worst_drop(who, "validation" if who.has("validation") else split)
+        values += [] if worst is None else [worst]
+    return values
+
+
+def _scan(
+    what: Literal["delta", "max_forgetting", "min_gain"],
+    current: float | None,
+    critical: Sequence[float],
+    answer_at: Callable[[float], str],
+) -> list[Flip]:
+    """Walks away from the current value in both directions and notes every change of the answer.
+
+    Args:
+        current: None means no limit, that is, above all values.
+        critical: Where the rule may change; negative ones are no sensible question.
+        answer_at: The rule's answer for a value.
+    """
+    edges = sorted({v for v in critical if v >= 0})
+    here = float("inf") if current is None else current
+    found: list[Flip] = []
+    for outward in (
+        [e for e in edges if e >= here],
+        [e for e in reversed(edges) if e <= here],
+    ):
+        last = None
+        for n, edge in enumerate(outward):
+            beyond = outward[n + 1] if n + 1 < len(outward) else None
+            upward = edge >= here
+            if beyond is None:
+                inside = edge + 1.0 if upward else edge / 2
+            else:
+                inside = (edge + beyond) / 2
+            if inside == edge:
+                continue
+            last = last if last is not None else _start(answer_at, current, edges)
+            answer = answer_at(inside)
+            if answer != last:
+                found.append(Flip(what, current, edge, answer))
+            last = answer
+    return found
+
+
+def _start(answer_at: Callable[[float], str], current: float | None, edges: list[float]) -> str:
+    """The answer at the current value; no limit is a limit above every drop."""
+    return answer_at(current if current is not None else edges[-1] + 1.0)

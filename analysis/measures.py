@@ -1,0 +1,228 @@
+"""Every figure of a sweep, with its uncertainty: one place that pairs items and pools seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keepgain.analysis import objectives, stats
+from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
+from keepgain.analysis.table import Configuration, SuiteItems, Table
+from keepgain.core.config import Split
+from keepgain.core.items import Floats
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Forgetting on one suite."""
+
+    suite: SuiteItems
+    uncertain: Uncertain
+
+    @property
+    def value(self) -> float:
+        """Base minus tuned; positive is worse."""
+        return self.uncertain.value
+
+
+class Measures:
+    """Estimates and paired comparisons of a table's configurations.
+
+    Holds pooled seed variances, which many estimates share; everything else is computed anew.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._pools: dict[tuple[str, Split, str], SeedVariance | None] = {}
+        self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
+        self._memo: dict[tuple[str, ...], Uncertain | None] = {}
+
+    # -- item terms -------------------------------------------------------------------------
+
+    def blocks(self, who: Configuration, split: Split, objective: str) -> tuple[Block, ...] | None:
+        """See `objectives.blocks`; None too if `who` was not scored on this split."""
+        if not who.has(split):
+            return None
+        base = self.table.base(who.model)
+        base_scores = base.scores.get(split) if base else None
+        suites = self.table.suites[split]
+        return objectives.blocks(objective, suites, who.scores[split], base_scores)
+
+    def _drop_block(self, who: Configuration, split: Split, name: str) -> Block | None:
+        base = self.table.base(who.model)
+        if base is None or not who.has(split) or not base.has(split):
+            return None
+        if name not in who.scores[split] or name not in base.scores[split]:
+            return None
+        suite = self.table.suites[split][name]
+        return objectives.drop_block(suite, who.scores[split][name], base.scores[split][name])
+
+    # -- seeds ------------------------------------------------------------------------------
+
+    def seed_variance(self, model: str, split: Split, quantity: str) -> SeedVariance | None:
+        """Pooled over the replicated trials of a size; `drop:SUITE` for one suite's drop."""
+        place = (model, split, quantity)
+        if place not in self._pools:
+            found = [self._quantity(c, split, quantity) for c in self._replicated(model, split)]
+            self._pools[place] = stats.pool_seeds([b for b in found if b is not None])
+        return self._pools[place]
+
+    def seed_covariance(self, model: str, split: Split) -> tuple[Floats, int] | None:
+        """Covariance between suites (in the split's order) of one run's seed effect, and its df.
+
+        The pooled covariance of the seeds' means, less the items' share on its diagonal (suites
+        are different items), made positive semi-definite; None without a replicate.
+        """
+        place = (model, split)
+        if place not in self._covariances:
+            self._covariances[place] = self._pool_covariance(model, split)
+        return self._covariances[place]
+
+    def _pool_covariance(self, model: str, split: Split) -> tuple[Floats, int] | None:
+        suites = list(self.table.suites.get(split, {}).values())
+        cross = np.zeros((len(suites), len(suites)))
+        df = 0
+        for who in self._replicated(model, split):
+            per_suite = [
+                Block(who.scores[split][s.info.name], s.weights, s.clusters) for s in suites
+            ]
+            means = np.array([b.means() for b in per_suite])
+            centred = means - means.mean(axis=1, keepdims=True)
+            cross += centred @ centred.T
+            for k, block in enumerate(per_suite):
+                pooled = stats.pool_seeds([[block]])
+                cross[k, k] -= pooled.interaction * pooled.df if pooled else 0.0
+            df += means.shape[1] - 1
+        if not df:
+            return None
+        values, vectors = np.linalg.eigh(cross / df)
+        return vectors @ np.diag(np.maximum(values, 0.0)) @ vectors.T, df
+
+    def _replicated(self, model: str, split: Split) -> list[Configuration]:
+        return [c for c in self.table.trials(model, split) if c.seeds(split) >= 2]
+
+    def _quantity(
+        self, who: Configuration, split: Split, quantity: str
+    ) -> tuple[Block, ...] | None:
+        if quantity.startswith("drop:"):
+            block = self._drop_block(who, split, quantity.removeprefix("drop:"))
+            return None if block is None else (block,)
+        return self.blocks(who, split, quantity)
+
+    def _seed_terms(
+        self, parts: Sequence[tuple[Configuration, Split]], quantity: str
+    ) -> list[tuple[SeedVariance | None, float]]:
+        """(pooled variance, sum of 1/S) for each size among the trials of `parts`."""
+        shares: dict[str, float] = {}
+        for who, split in parts:
+            if who.kind == "trial":
+                shares[who.model] = shares.get(who.model, 0.0) + 1.0 / who.seeds(split)
+        split = parts[0][1]
+        return [(self.seed_variance(m, split, quantity), s) for m, s in shares.items()]
+
+    # -- figures ----------------------------------------------------------------------------
+
+    def uncertain(self, who: Configuration, split: Split, objective: str) -> Uncertain | None:
+        """One objective of one configuration; None where it cannot be computed."""
+        return self._measure(who, split, objective)
+
+    def point(self, who: Configuration, split: Split, objective: str) -> float | None:
+        """The value of one objective alone."""
+        terms = self.blocks(who, split, objective)
+        if terms is None:
+            return None
+        return math.fsum(float(b.means().mean()) for b in terms)
+
+    def sign(self, objective: str) -> float:
+        """+1 if more of the objective is better with this sweep's suites, -1 if less is."""
+        described = objectives.describe(self.table.sweep.suites)
+        direction = next(o.direction for o in described if o.name == objective)
+        return 1.0 if direction == "maximize" else -1.0
+
+    def scorer(self, measures: str) -> str:
+        """Scorer of the suites that measure `gain` or `forgetting`; empty if they differ."""
+        return objectives.shared_scorer(self.table.sweep.suites, measures) or ""
+
+    def drop(self, who: Configuration, split: Split, suite: str) -> Uncertain | None:
+        """Forgetting on one suite against the configuration's own base."""
+        return self._measure(who, split, f"drop:{suite}")
+
+    def drops(self, who: Configuration, split: Split) -> tuple[Drop, ...]:
+        """Forgetting on every forgetting suite that can be compared with the base."""
+        found = []
+        for name, suite in self.table.suites.get(split, {}).items():
+            if suite.info.measures == "forgetting":
+                uncertain = self.drop(who, split, name)
+                if uncertain is not None:
+                    found.append(Drop(suite, uncertain))
+        return tuple(found)
+
+    def worst_drop(self, who: Configuration, split: Split) -> float | None:
+        """The largest drop of any forgetting suite, as a point estimate."""
+        return max((d.value for d in self.drops(who, split)), default=None)
+
+    def _measure(self, who: Configuration, split: Split, quantity: str) -> Uncertain | None:
+        place = (who.trial_id, split, quantity)
+        if place not in self._memo:
+            terms = self._quantity(who, split, quantity)
+            self._memo[place] = (
+                None
+                if terms is None
+                else stats.combine(
+                    [b.averaged() for b in terms],
+                    self._seed_terms([(who, split)], quantity),
+                    who.seeds(split),
+                )
+            )
+        return self._memo[place]
+
+    def estimates(self, who: Configuration, split: Split) -> dict[str, Estimate]:
+        """All objectives of one configuration; values None where they cannot be computed."""
+        found: dict[str, Estimate] = {}
+        for name in objectives.NAMES:
+            if name == "max_forgetting":
+                found[name] = self._description(who, split)
+                continue
+            uncertain = self.uncertain(who, split, name)
+            found[name] = uncertain.estimate() if uncertain else Estimate()
+        return found
+
+    def _description(self, who: Configuration, split: Split) -> Estimate:
+        drops = self.drops(who, split)
+        if not drops:
+            return Estimate()
+        worst = max(drops, key=lambda d: d.value).uncertain
+        return Estimate(
+            worst.value,
+            n_items=worst.n_items,
+            n_seeds=worst.n_seeds,
+            interval_method=stats.DESCRIPTION,
+        )
+
+    def difference(
+        self, a: Configuration, b: Configuration, split: Split, objective: str
+    ) -> Uncertain | None:
+        """Paired difference a - b of one objective, positive if a's figure is the better one.
+
+        Items are paired, seeds independent. For `forgetting`, both must be of one base model: its
+        scores then cancel.
+        """
+        place = (a.trial_id, b.trial_id, split, objective)
+        if place not in self._memo:
+            self._memo[place] = self._difference(a, b, split, objective)
+        return self._memo[place]
+
+    def _difference(
+        self, a: Configuration, b: Configuration, split: Split, objective: str
+    ) -> Uncertain | None:
+        terms_a, terms_b = self.blocks(a, split, objective), self.blocks(b, split, objective)
+        if terms_a is None or terms_b is None:
+            return None
+        sign = self.sign(objective)
+        paired = [
+            Block(sign * (x.averaged().values - y.averaged().values), x.weights, x.clusters)
+            for x, y in zip(terms_a, terms_b, strict=True)
+        ]
+        seeds = self._seed_terms([(a, split), (b, split)], objective)
+        return stats.combine(paired, seeds, min(a.seeds(split), b.seeds(split)))

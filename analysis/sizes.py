@@ -1,0 +1,255 @@
+"""The size rule (decision 19): the smallest base model that is good enough, tested downwards.
+
+1. One candidate per size, chosen on **validation** among the size's confirmed configurations: the
+   highest task score among those whose drop on every forgetting suite is within the limit as a
+   point estimate; if there is none, the one whose largest drop is smallest.
+2. On the decision split, a size is *adequate* if
+   (a) the one-sided 95 % lower bound of (its task score - task score of the largest confirmed size)
+       is above -delta, items paired, and
+   (b) the upper bounds of its drops on all forgetting suites, at simultaneous confidence 95 %, are
+       within the limit. Simultaneous by Bonferroni (each bound at 1 - .05/G), which holds under any
+       dependence between suites. Without a limit (b) is empty.
+3. Sizes are tested from the largest down and the first failure ends it, so that no correction for
+   several sizes is needed (fixed-sequence testing: Maurer, Hothorn & Lehmacher 1995). The smallest
+   size reached is the answer.
+
+The largest confirmed size stays the level that task scores are held against even if it forgets too
+much itself. Sizes at the top that fail (b) alone are skipped, and the descent starts below them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from keepgain.analysis.draws import draw_scores
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.stats import CONFIDENCE, Uncertain
+from keepgain.analysis.table import Configuration
+from keepgain.core.config import Split
+from keepgain.core.items import Floats
+from keepgain.core.record import Question
+
+DRAWS = 4000
+
+Claim = Literal["task_score", "forgetting", "reference"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition on one candidate."""
+
+    claim: Claim
+    subject: str
+    """The suite, or the configuration that it is compared with."""
+    uncertain: Uncertain | None
+    """None if it could not be measured."""
+    bound: float | None
+    """The confidence bound that must clear `threshold`; None if unknown."""
+    threshold: float
+    scorer: str
+    holds: bool
+    """The bound clears the threshold; False too where it is unknown."""
+    holds_at_point: bool
+    """The point estimate does."""
+
+    def passes(self, by_point: bool) -> bool:
+        """`by_point`: judged without bounds, for answers that are called provisional."""
+        return self.holds_at_point if by_point and self.bound is None else self.holds
+
+
+@dataclass(frozen=True)
+class Size:
+    """A base model on the ladder."""
+
+    model: str
+    parameters: int | None
+    candidate: Configuration | None
+    """None: nothing of this size was confirmed (or, provisionally, completed)."""
+    checks: tuple[Check, ...] = ()
+    reached: bool = False
+    """Adequate, and so was every size tested before it."""
+
+    def failing(self, claim: Claim, by_point: bool = False) -> list[Check]:
+        """Conditions of one kind that do not pass."""
+        return [c for c in self.checks if c.claim == claim and not c.passes(by_point)]
+
+
+def candidate(
+    measures: Measures, pool: Sequence[Configuration], question: Question
+) -> Configuration | None:
+    """The configuration that stands for its size (step 1). Ties: the first by trial id.
+
+    Where a configuration lacks validation scores, the split that all of them have is used.
+    """
+    if not pool:
+        return None
+    split: Split = "validation" if all(c.has("validation") for c in pool) else "test"
+    scored: list[tuple[Configuration, float, float]] = []
+    for c in sorted(pool, key=lambda c: c.trial_id):
+        task = measures.point(c, split, "task_score")
+        if task is None:
+            continue
+        worst = measures.worst_drop(c, split)
+        scored.append((c, measures.sign("task_score") * task, -np.inf if worst is None else worst))
+    if not scored:
+        return None
+    limit = question.max_forgetting
+    within = [s for s in scored if limit is None or s[2] <= limit]
+    if within:
+        return max(within, key=lambda s: s[1])[0]
+    return min(scored, key=lambda s: s[2])[0]
+
+
+def ladder(
+    measures: Measures,
+    split: Split,
+    pool: Sequence[Configuration],
+    question: Question,
+    by_point: bool = False,
+) -> tuple[Size, ...]:
+    """All sizes, largest first, with what each was tested on and how far the descent came.
+
+    Args:
+        split: The decision split.
+        pool: Configurations that may stand, all scored on `split`.
+        by_point: Judge by point estimates where bounds are unknown (provisional answers).
+    """
+    sizes = []
+    for info in sorted(measures.table.sweep.models, key=lambda m: -m.parameters):
+        mine = [c for c in pool if c.model == info.name]
+        sizes.append(Size(info.name, info.parameters, candidate(measures, mine, question)))
+    largest = next((s.candidate for s in sizes if s.candidate), None)
+    judged: list[Size] = []
+    descending, started = True, False
+    for size in sizes:
+        if size.candidate is None or largest is None:
+            judged.append(size)
+            continue
+        checks = (
+            *_task_check(measures, split, size.candidate, largest, question),
+            *forgetting_checks(measures, split, size.candidate, question),
+        )
+        tested = Size(size.model, size.parameters, size.candidate, checks)
+        passed = all(c.passes(by_point) for c in checks)
+        reached = descending and passed
+        if not passed and (started or tested.failing("task_score", by_point)):
+            descending = False
+        started = started or reached
+        judged.append(Size(size.model, size.parameters, size.candidate, checks, reached))
+    return tuple(judged)
+
+
+def _task_check(
+    measures: Measures,
+    split: Split,
+    who: Configuration,
+    largest: Configuration,
+    question: Question,
+) -> tuple[Check, ...]:
+    """Condition (a); none for the largest itself."""
+    if who.trial_id == largest.trial_id:
+        return ()
+    difference = measures.difference(who, largest, split, "task_score")
+    bound = difference.lower() if difference else None
+    return (
+        Check(
+            claim="task_score",
+            subject=largest.label,
+            uncertain=difference,
+            bound=bound,
+            threshold=-question.delta,
+            scorer=measures.scorer("gain"),
+            holds=bound is not None and bound > -question.delta,
+            holds_at_point=difference is not None and difference.value > -question.delta,
+        ),
+    )
+
+
+def forgetting_checks(
+    measures: Measures, split: Split, who: Configuration, question: Question
+) -> tuple[Check, ...]:
+    """Condition (b): one check a forgetting suite, at simultaneous confidence; none without limit.
+
+    A suite that cannot be compared with the base does not hold.
+    """
+    limit = question.max_forgetting
+    if limit is None:
+        return ()
+    measured = {d.suite.info.name: d.uncertain for d in measures.drops(who, split)}
+    suites = [s for s in measures.table.suites[split].values() if s.info.measures == "forgetting"]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(suites))
+    checks = []
+    for suite in suites:
+        drop = measured.get(suite.info.name)
+        bound = drop.upper(confidence) if drop else None
+        checks.append(
+            Check(
+                claim="forgetting",
+                subject=suite.info.name,
+                uncertain=drop,
+                bound=bound,
+                threshold=limit,
+                scorer=suite.info.scorer,
+                holds=bound is not None and bound <= limit,
+                holds_at_point=drop is not None and drop.value <= limit,
+            )
+        )
+    return tuple(checks)
+
+
+def probabilities(
+    measures: Measures, split: Split, sizes: Sequence[Size], question: Question
+) -> Mapping[str, float]:
+    """`probability_adequate` by model: share of joint draws in which (a) and (b) hold.
+
+    Empty where a size's seed variance is unknown: no draw could be made for it.
+    """
+    candidates = [s.candidate for s in sizes if s.candidate is not None]
+    bases = {c.model: measures.table.base(c.model) for c in candidates}
+    who = [*candidates, *(b for b in bases.values() if b is not None and b.has(split))]
+    drawn = draw_scores(measures, split, who, DRAWS) if candidates else None
+    if drawn is None:
+        return {}
+    column = {c.trial_id: n for n, c in enumerate(who)}
+    return {
+        c.model: float(
+            np.mean(_adequate(measures, split, drawn, column, c, candidates[0], question))
+        )
+        for c in candidates
+        if _measurable(measures, split, c, question)
+    }
+
+
+def _measurable(measures: Measures, split: Split, who: Configuration, question: Question) -> bool:
+    return measures.point(who, split, "task_score") is not None and all(
+        c.uncertain is not None for c in forgetting_checks(measures, split, who, question)
+    )
+
+
+def _adequate(
+    measures: Measures,
+    split: Split,
+    drawn: Mapping[str, Floats],
+    column: Mapping[str, int],
+    who: Configuration,
+    largest: Configuration,
+    question: Question,
+) -> Floats:
+    """Which draws fulfil all conditions for one candidate; shape [draws]."""
+    mine = column[who.trial_id]
+    base = measures.table.base(who.model)
+    difference, gains = np.zeros(DRAWS), 0
+    holds = np.ones(DRAWS, dtype=bool)
+    for name, suite in measures.table.suites[split].items():
+        scores = drawn[name]
+        if suite.info.measures == "gain":
+            difference += suite.sign * (scores[:, mine] - scores[:, column[largest.trial_id]])
+            gains += 1
+        elif question.max_forgetting is not None and base is not None:
+            drop = suite.sign * (scores[:, column[base.trial_id]] - scores[:, mine])
+            holds &= drop <= question.max_forgetting
+    if who.trial_id != largest.trial_id:
+        holds &= difference / max(1, gains) > -question.delta
+    return holds.astype(np.float64)

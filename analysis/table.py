@@ -1,0 +1,319 @@
+"""Evidence as aligned arrays: which runs count, on which split, paired item by item.
+
+A *configuration* is what is compared: a trial with its seeds, a base, or a reference arm. Runs that
+cannot be compared (stopped early, failed, incomplete, not finite) leave with a reason; nothing is
+filled in.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from keepgain.core.config import Arm, Split
+from keepgain.core.items import Floats, ItemScores, Strings
+from keepgain.core.metrics import metric
+from keepgain.core.record import Evidence, RunKind, RunRecord, SuiteInfo, SweepRecord
+from keepgain.core.status import Stage, TrialStatus
+
+Codes = npt.NDArray[np.int64]
+
+SPLITS: tuple[Split, ...] = ("validation", "test")
+NOT_FINITE = 1e308
+"""Some tools write the largest double for infinity: as little a score as a NaN."""
+FULL_SHARE = 0.9
+"""A run below this share of its token budget was cut short, whatever its status says (rows are
+whole, so a full run may miss the budget by a batch)."""
+_STAGE_ORDER = {stage: n for n, stage in enumerate(Stage)}
+
+
+@dataclass(frozen=True)
+class SuiteItems:
+    """The common items of one suite and split, in the order of every score matrix."""
+
+    info: SuiteInfo
+    split: Split
+    item_ids: Strings
+    """Shape [n], sorted."""
+    weights: Floats
+    """Shape [n]; bytes for bits per byte, else 1."""
+    clusters: Codes | None
+    """Shape [n]: index of the item's cluster; None where the data name none."""
+
+    @property
+    def sign(self) -> float:
+        """+1 if a higher score is better, -1 if a lower one is."""
+        return metric(self.info.scorer).sign
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is compared: a trial over its seeds, a base, or a reference arm."""
+
+    trial_id: str
+    label: str
+    model: str
+    kind: RunKind
+    arm: Arm | None
+    params: Mapping[str, object]
+    stage: Stage
+    status: TrialStatus
+    confirmed: bool
+    """Retrained with fresh seeds; the run that got it selected is then left out of its scores."""
+    tokens: int
+    cost: Mapping[str, float]
+    """Means over the runs that count."""
+    scores: Mapping[Split, Mapping[str, Floats]]
+    """Split → suite → scores of shape [n items, S seeds]; empty if no run counts."""
+
+    def seeds(self, split: Split) -> int:
+        """Number of runs that count on this split."""
+        suites = self.scores.get(split, {})
+        return next(iter(suites.values())).shape[1] if suites else 0
+
+    def has(self, split: Split) -> bool:
+        """True if it has complete scores on this split."""
+        return split in self.scores
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A run or configuration that is not compared, and why."""
+
+    trial: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sweep, ready to compare."""
+
+    sweep: SweepRecord
+    suites: Mapping[Split, Mapping[str, SuiteItems]]
+    """Gain and forgetting suites only, by split and name."""
+    configurations: tuple[Configuration, ...]
+    excluded: tuple[Exclusion, ...]
+
+    def base(self, model: str) -> Configuration | None:
+        """The untouched base of a size, if it was scored."""
+        found = (c for c in self.configurations if c.kind == "base" and c.model == model)
+        return next((c for c in found if c.scores), None)
+
+    def trials(self, model: str, split: Split) -> list[Configuration]:
+        """Trials of a size with scores on a split."""
+        return [
+            c
+            for c in self.configurations
+            if c.kind == "trial" and c.model == model and c.has(split)
+        ]
+
+    def parameters(self, model: str) -> int | None:
+        """Parameter count of a base model, None if the record does not say."""
+        return next((m.parameters for m in self.sweep.models if m.name == model), None)
+
+
+_Scored = dict[tuple[str, Split, str], ItemScores]
+
+
+def build_table(evidence: Evidence) -> Table:
+    """Aligns the item scores of a sweep and drops what cannot be compared, each with its reason."""
+    sweep = evidence.sweep
+    runs = {run.run_key: run for run in sweep.runs}  # a run shipped twice counts once
+    infos = {s.name: s for s in sweep.suites if s.measures in ("gain", "forgetting")}
+    scored = _final_scores(evidence, runs, infos)
+    faults = {key: _fault(run, sweep.budget_unit) for key, run in runs.items()}
+    usable = {key: run for key, run in runs.items() if faults[key] is None}
+    suites = _common_items(scored, usable, infos)
+
+    by_trial: dict[str, list[RunRecord]] = defaultdict(list)
+    for run in runs.values():
+        by_trial[run.trial_id].append(run)
+    configurations: list[Configuration] = []
+    excluded: list[Exclusion] = []
+    for trial_id, members in by_trial.items():
+        good = [run for run in members if run.run_key in usable]
+        for run in members:
+            if fault := faults[run.run_key]:
+                excluded.append(Exclusion(trial_id, _name_seed(run, members, fault)))
+        configuration, reasons = _configuration(sweep, members, good, scored, suites)
+        configurations.append(configuration)
+        excluded.extend(Exclusion(trial_id, reason) for reason in reasons)
+    return Table(sweep, suites, tuple(configurations), tuple(excluded))
+
+
+def _final_scores(
+    evidence: Evidence, runs: Mapping[str, RunRecord], infos: Mapping[str, SuiteInfo]
+) -> _Scored:
+    """The scores of each run's last checkpoint, by (run key, split, suite)."""
+    latest: _Scored = {}
+    for key, scores in evidence.items:
+        split: Split | None = next((s for s in SPLITS if s == scores.split), None)
+        if scores.suite not in infos or split is None:
+            continue
+        place = (key, split, scores.suite)
+        if place not in latest or scores.tokens >= latest[place].tokens:
+            latest[place] = scores
+    for run in runs.values():
+        if run.reused_from:
+            for split in SPLITS:
+                for suite in infos:
+                    source = latest.get((run.reused_from, split, suite))
+                    if source is not None:
+                        latest.setdefault((run.run_key, split, suite), source)
+    return latest
+
+
+def _fault(run: RunRecord, budget_unit: str) -> str | None:
+    """Why a run as a whole does not count; None if it does."""
+    if run.status is not TrialStatus.COMPLETED:
+        return f"{run.status.value}: {run.reason}" if run.reason else run.status.value
+    if run.kind == "trial" and budget_unit == "tokens" and run.tokens < FULL_SHARE * run.budget:
+        return f"truncated: trained on {run.tokens:,} of {run.budget:,} tokens"
+    return None
+
+
+def _common_items(
+    scored: _Scored, runs: Mapping[str, RunRecord], infos: Mapping[str, SuiteInfo]
+) -> dict[Split, dict[str, SuiteItems]]:
+    """Items per split and suite: those of the bases, as every difference is taken to them.
+
+    Without any scored base: those of all runs together.
+    """
+    bases = {key for key, run in runs.items() if run.kind == "base"}
+    suites: dict[Split, dict[str, SuiteItems]] = {}
+    for split in SPLITS:
+        for name, info in infos.items():
+            places = [p for p in scored if p[1:] == (split, name) and p[0] in runs]
+            chosen = [scored[p] for p in places if p[0] in bases] or [scored[p] for p in places]
+            if chosen:
+                suites.setdefault(split, {})[name] = _union(info, split, chosen)
+    return suites
+
+
+def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> SuiteItems:
+    weight: dict[str, float] = {}
+    cluster: dict[str, str | None] = {}
+    for scores in sources:
+        ids = [str(i) for i in scores.item_ids]
+        weight.update(zip(ids, scores.weights.tolist(), strict=True))
+        cluster.update(zip(ids, scores.clusters or [None] * len(ids), strict=True))
+    ids = sorted(weight)
+    codes = None
+    if any(cluster[i] is not None for i in ids):
+        # An item without a cluster is a cluster of its own.
+        names = [f"c:{cluster[i]}" if cluster[i] is not None else f"i:{i}" for i in ids]
+        codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    weights = np.array([weight[i] for i in ids], dtype=np.float64)
+    return SuiteItems(info, split, np.array(ids, dtype=np.str_), weights, codes)
+
+
+def _configuration(
+    sweep: SweepRecord,
+    members: list[RunRecord],
+    good: list[RunRecord],
+    scored: _Scored,
+    suites: Mapping[Split, Mapping[str, SuiteItems]],
+) -> tuple[Configuration, list[str]]:
+    """One configuration from its runs, and the reasons for runs that were dropped on the way."""
+    confirm = [run for run in good if run.stage is Stage.CONFIRM]
+    counted = confirm or good
+    reasons: list[str] = []
+    scores: dict[Split, dict[str, Floats]] = {}
+    kept: dict[str, RunRecord] = {}
+    for split, here in suites.items():
+        columns: list[dict[str, Floats]] = []
+        for run in counted:
+            column = _run_scores(run, split, here, scored)
+            if isinstance(column, str):
+                reasons.append(_name_seed(run, members, f"{split}: {column}"))
+            elif column is not None:
+                columns.append(column)
+                kept[run.run_key] = run
+        if columns:
+            # Arms may lack a suite; all seeds of one configuration then lack it too.
+            names = [n for n in here if all(n in c for c in columns)]
+            scores[split] = {n: np.column_stack([c[n] for c in columns]) for n in names}
+    if counted and not scores and not reasons:
+        reasons.append("no item scores")
+    first = (list(kept.values()) or counted or members)[0]
+    configuration = Configuration(
+        trial_id=first.trial_id,
+        label=first.label,
+        model=first.model,
+        kind=first.kind,
+        arm=first.arm,
+        params=dict(first.params),
+        stage=max((r.stage for r in (counted or members)), key=_STAGE_ORDER.__getitem__),
+        status=first.status,
+        confirmed=bool(confirm) and bool(scores),
+        tokens=first.tokens,
+        cost=_costs(sweep, list(kept.values()), first.model),
+        scores=scores,
+    )
+    return configuration, reasons
+
+
+def _run_scores(
+    run: RunRecord, split: Split, suites: Mapping[str, SuiteItems], scored: _Scored
+) -> dict[str, Floats] | str | None:
+    """Aligned scores by suite, None if the split was not scored at all, or what is wrong."""
+    found = {n: scored[p] for n in suites if (p := (run.run_key, split, n)) in scored}
+    if not found:
+        return None
+    missing = [n for n in suites if n not in found]
+    if missing and run.kind != "reference":
+        return f"no scores on {', '.join(missing)}"
+    aligned: dict[str, Floats] = {}
+    for name, scores in found.items():
+        # The test stage scores finished weights without training: it may report 0 tokens.
+        rescored = split == "test" and scores.tokens == 0
+        if run.kind == "trial" and scores.tokens < run.tokens and not rescored:
+            return f"{name} was last scored at {scores.tokens:,} of {run.tokens:,} tokens"
+        values = _align(scores, suites[name])
+        if isinstance(values, str):
+            return f"{name}: {values}"
+        aligned[name] = values
+    return aligned
+
+
+def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:
+    """Scores in the suite's item order, or why that is impossible."""
+    if scores.metric != suite.info.scorer:
+        return f"scored by {scores.metric}, not {suite.info.scorer}"
+    values = np.asarray(scores.values, dtype=np.float64)
+    if not np.array_equal(scores.item_ids, suite.item_ids):
+        order = np.argsort(scores.item_ids, kind="stable")
+        ids = scores.item_ids[order]
+        if np.any(ids[1:] == ids[:-1]):
+            return "an item was scored twice"
+        place = np.minimum(np.searchsorted(ids, suite.item_ids), len(ids) - 1)
+        lacking = int(np.sum(ids[place] != suite.item_ids))
+        if lacking:
+            return f"lacks {lacking} of {len(suite.item_ids)} items"
+        values = values[order][place]
+    bad = int(np.sum(~np.isfinite(values) | (np.abs(values) >= NOT_FINITE)))
+    return f"{bad} scores are not finite" if bad else values
+
+
+def _costs(sweep: SweepRecord, runs: list[RunRecord], model: str) -> dict[str, float]:
+    """Mean of each cost over the runs that have it; served size and price derived where possible.
+
+    `usd_per_million_tokens` follows the registry's formula from the price of a GPU hour and the
+    measured generation speed.
+    """
+    costs: dict[str, float] = {}
+    for name in sorted({n for run in runs for n in run.cost}):
+        costs[name] = float(np.mean([run.cost[name] for run in runs if name in run.cost]))
+    parameters = next((m.parameters for m in sweep.models if m.name == model), None)
+    if parameters is not None:
+        costs.setdefault("parameters", float(parameters))
+    price, speed = sweep.prices.get("gpu_hour_usd"), costs.get("generated_tokens_per_second", 0.0)
+    if price is not None and speed > 0:
+        costs.setdefault("usd_per_million_tokens", 1e6 * price / (3600 * speed))
+    return costs
+
+
+def _name_seed(run: RunRecord, members: list[RunRecord], reason: str) -> str:
+    return f"seed {run.seed}: {reason}" if len(members) > 1 else reason

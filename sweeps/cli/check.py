@@ -1,0 +1,160 @@
+"""`sweep check`: the spec and the data, before any spend; nothing is written."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK
+from keepgain.core.rows import Row
+from keepgain.core.units import human_count
+from keepgain.sweeps.check import check
+from keepgain.sweeps.gates.findings import Finding, has_errors, render_finding
+from keepgain.sweeps.prepare import Prepared, prepare
+from keepgain.sweeps.spec import load_spec
+
+EXAMPLES = """examples:
+  sweep check sweep.yaml
+  sweep check sweep.yaml --profile smoke
+  sweep check sweep.yaml --show 3          # how the first rows are read
+  sweep check sweep.yaml --json | jq .findings
+exit code: 0 no errors (warnings are allowed), 2 otherwise
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="check the spec and the data; nothing is written",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
+    parser.add_argument("--profile", help="overrides of the spec to merge in")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="print N rows a source")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints findings and a summary; see `EXAMPLES` for the exit code."""
+    loaded = load_spec(args.spec, args.profile)
+    prepared = prepare(loaded, None, _say if not args.json else None)
+    findings = check(prepared)
+    if args.json:
+        print(json.dumps(summary(prepared, findings), indent=2, ensure_ascii=False))
+    else:
+        print(render(prepared, findings, args.show))
+    return EXIT_BAD_INPUT if has_errors(findings) else EXIT_OK
+
+
+def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
+    """All that check knows, as plain data."""
+    models = [m.ref.name for m in prepared.models]
+    return {
+        "schema": 1,
+        "sweep": prepared.sweep_id,
+        "findings": [f.model_dump(mode="json") for f in findings],
+        "models": [m.model_dump(mode="json") for m in prepared.model_infos],
+        "sources": [
+            {
+                "name": s.name,
+                "role": s.role,
+                "format": s.format,
+                "rows": {
+                    "train": len(s.train.rows),
+                    "validation": len(s.validation.rows),
+                    "test": len(s.test.rows),
+                },
+                "train_tokens": {
+                    m: prepared.token_stats[m, f"{s.name}/train"].tokens for m in models
+                },
+            }
+            for s in prepared.sources.values()
+        ],
+        "suites": [
+            {
+                "name": v.name,
+                "measures": v.measures,
+                "scorer": v.scorer,
+                "items": {"validation": v.items, "test": t.items},
+            }
+            for v, t in zip(
+                prepared.suite_refs["validation"], prepared.suite_refs["test"], strict=True
+            )
+        ],
+        "budget": {"amount": prepared.budget, "unit": prepared.budget_unit},
+        "reference_arms": [arm.label for arm in prepared.arms],
+    }
+
+
+def render(prepared: Prepared, findings: list[Finding], show: int = 0) -> str:
+    """The same for people."""
+    facts = summary(prepared, findings)
+    errors = sum(f.severity == "error" for f in findings)
+    lines = [*map(render_finding, findings), ""] if findings else []
+    lines.append(f"sweep {prepared.sweep_id}")
+    for model in facts["models"]:
+        lines.append(f"  model   {model['name']:<16} {human_count(model['parameters'])} parameters")
+    lines += [_source_line(prepared, source) for source in facts["sources"]]
+    for suite in facts["suites"]:
+        items = suite["items"]
+        lines.append(
+            f"  suite   {suite['name']:<16} measures {suite['measures']} by {suite['scorer']}: "
+            f"{items['validation']} validation, {items['test']} test items"
+        )
+    arms = ", ".join(["base", *facts["reference_arms"]])
+    lines.append(f"  arms    {arms}")
+    lines.append(
+        f"  budget  {human_count(prepared.budget)} {prepared.budget_unit} a trial{_why(prepared)}"
+    )
+    for source in prepared.sources.values() if show else ():
+        lines += ["", f"{source.name} ({source.format}), the first rows as they are read:"]
+        rows = zip(source.train.rows[:show], source.train.places, strict=False)
+        lines += [_shown(row, place) for row, place in rows]
+    warnings = len(findings) - errors
+    lines.append(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    return "\n".join(lines)
+
+
+def _source_line(prepared: Prepared, source: dict[str, Any]) -> str:
+    rows, tokens = source["rows"], source["train_tokens"]
+    first = prepared.models[0].ref.name
+    stats = prepared.token_stats[first, f"{source['name']}/train"]
+    text = f"{human_count(tokens[first])} tokens"
+    if not prepared.one_tokenizer:
+        text = ", ".join(f"{human_count(n)} tokens of {m}" for m, n in tokens.items())
+    if stats.is_sample:
+        text = f"about {text}, from {stats.sampled:,} rows"
+    split = "".join(f", {rows[s]} {s}" for s in ("validation", "test") if rows[s])
+    name, role = source["name"], source["role"]
+    return f"  source  {name:<16} {role}: {rows['train']} training rows ({text}){split}"
+
+
+def _why(prepared: Prepared) -> str:
+    training = prepared.spec.training
+    if training.budget_tokens or training.budget_examples:
+        return ", as given"
+    why = f" = {training.epochs or 3.0:g} × the training rows of the task"
+    if not prepared.one_tokenizer:
+        why += "; in examples, because the models' tokenizers differ"
+    return why
+
+
+def _shown(row: Row, place: str) -> str:
+    if row.kind == "text":
+        return f"  {place}  {_short(row.text)}"
+    extra = f"  [context: {_short(row.context)}]" if row.context else ""
+    return f"  {place}  {_short(row.question())}  →  {_short(row.answer)}{extra}"
+
+
+def _short(text: str, limit: int = 160) -> str:
+    flat = json.dumps(text, ensure_ascii=False)
+    return flat if len(flat) <= limit else flat[: limit - 4] + '..."'
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,42 @@
+"""What several commands share: how a sweep is named, and tables for terminal and pipe."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """`--store`."""
+    parser.add_argument(
+        "--store",
+        help="folder or tracking URI; default: KEEPGAIN_STORE, MLFLOW_TRACKING_URI, else the "
+        "nearest .keepgain upwards",
+    )
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The id of a sweep, and `--store`."""
+    parser.add_argument("sweep", nargs="?", default="last", metavar="ID", help="default: last")
+    add_store(parser)
+
+
+def print_json(value: Any) -> None:
+    """For programs: one document, nothing else on standard output."""
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns for people; no box, so that it can be piped."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False, markup=False)
+    console.print(table)

@@ -1,0 +1,221 @@
+"""`sweep init`: writes a commented sweep.yaml that `sweep check` accepts as it is."""
+
+import argparse
+import json
+import os
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.config import Scorer
+from keepgain.core.errors import EXIT_OK, UserError
+from keepgain.core.formats import RowFile, read_row_file
+from keepgain.core.yaml_io import parse_yaml
+from keepgain.sweeps.base_models import HUB_ID
+from keepgain.sweeps.spec import load_spec
+
+EXAMPLES = """examples:
+  sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
+  sweep init --model ./models/small --data tickets.jsonl \\
+      --general general.jsonl --general-eval general_eval.jsonl --name ticket-routing
+rows of --data: {"prompt", "answer"}, {"messages"}, Alpaca or ShareGPT, one JSON object a line
+"""
+OTHER: dict[Scorer, Scorer] = {
+    "exact_match": "bits_per_byte",
+    "bits_per_byte": "exact_match",
+}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What goes into the file."""
+
+    name: str
+    models: tuple[str, ...]
+    data: str
+    scorer: Scorer
+    scorer_reason: str
+    general: str | None = None
+    general_eval: str | None = None
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "init",
+        help="write a commented sweep.yaml for your models and data",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model", action="append", required=True, metavar="M", help="folder or hub id; repeatable"
+    )
+    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="rows of the task")
+    parser.add_argument(
+        "--general", type=Path, metavar="FILE", help="general rows to replay in training"
+    )
+    parser.add_argument(
+        "--general-eval",
+        type=Path,
+        metavar="FILE",
+        help="general rows on which forgetting is measured; default: a part of --general",
+    )
+    parser.add_argument("--name", help="of the sweep; default: from the data's file name")
+    parser.add_argument(
+        "--scorer",
+        choices=("exact_match", "bits_per_byte"),
+        help="of the task; default: exact_match, or bits_per_byte if rows have no answers",
+    )
+    parser.add_argument("--out", type=Path, default=Path("sweep.yaml"), help="file to write")
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads the data, writes the spec, loads it once to be sure of it."""
+    out: Path = args.out
+    if out.exists() and not args.force:
+        raise UserError("the file is there already.", where=str(out), hint="Replace it: --force.")
+    if not out.parent.is_dir():
+        raise UserError("no such folder.", where=str(out.parent), hint="Create it first.")
+    file = read_row_file(args.data)
+    scorer, reason = choose_scorer(file, args.scorer)
+    general = None if args.general is None else read_row_file(args.general)
+    evaluated = None if args.general_eval is None else read_row_file(args.general_eval)
+    choices = Choices(
+        name=args.name or _name_from(args.data),
+        models=tuple(_model_as_written(m, out.parent) for m in args.model),
+        data=_as_written(args.data, out.parent),
+        scorer=scorer,
+        scorer_reason=reason,
+        general=None if general is None else _as_written(args.general, out.parent),
+        general_eval=None if evaluated is None else _as_written(args.general_eval, out.parent),
+    )
+    _write_checked(out, spec_text(choices))
+    print(
+        f"wrote {out}: {len(file.rows)} rows of {args.data} "
+        f"read as {file.format}; the task is scored by {scorer} ({reason})"
+    )
+    if general is None and evaluated is None:
+        print("forgetting will not be measured: give general rows with --general FILE")
+    print(f"next: sweep check {out}")
+    return EXIT_OK
+
+
+def choose_scorer(file: RowFile, wanted: Scorer | None) -> tuple[Scorer, str]:
+    """Exact match wherever rows have answers, unless told; and why."""
+    texts = next((i for i, row in enumerate(file.rows) if row.kind == "text"), None)
+    if wanted == "exact_match" and texts is not None:
+        raise UserError(
+            "the row has no answer to match.",
+            where=f"{file.path}:{file.lines[texts]}",
+            hint="Leave --scorer out, or give rows with an answer.",
+        )
+    if wanted is not None:
+        return wanted, "as asked"
+    if texts is not None:
+        return "bits_per_byte", "the rows are plain text"
+    median = statistics.median(len(row.answer) for row in file.rows)
+    reason = f"half of the answers have at most {median:.0f} characters"
+    return "exact_match", reason
+
+
+def spec_text(choices: Choices) -> str:
+    """The file: short enough to be read, every line with what it means."""
+    c = choices
+    forgetting_from, lines = _forgetting(c)
+    replay = c.general is not None
+    mixture = "  mixture: {task: [0.5, 1], general: [0, 0.5]}   # shares of the training tokens\n"
+    measured = c.general is not None or c.general_eval is not None
+    limit = ", max_forgetting: 0.05" if measured else ""
+    return f"""\
+# Which model size and settings to fine-tune with. Check it: sweep check; run it: sweep run
+name: {c.name}
+models: [{", ".join(_quoted(m) for m in c.models)}]   # folders or Hugging Face ids
+data:
+  # 80/10/10 into train/validation/test by a hash of the question
+  task: {{path: {_quoted(c.data)}, role: task, split: auto}}
+{forgetting_from}suites:
+  gain: {{from: task, scorer: {c.scorer}}}   # or {OTHER[c.scorer]}
+{lines}space:
+  method: [full, lora]
+  learning_rate: {{log: [1e-5, 1e-3]}}
+  lora.rank: {{log_int: [4, 64], when: {{method: lora}}}}
+{mixture if replay else ""}training:
+  epochs: 3                # passes over the training rows of the task
+  batch_size: 16
+  max_length: 1024         # tokens of a row; `sweep check` counts longer ones
+search: {{trials_per_model: 12}}
+confirm: {{finalists: 4, seeds: 3}}   # retrained with fresh seeds before the test split is opened
+# The smallest model within `delta` of the largest is adequate; `cost` orders the candidates.
+question: {{delta: 0.02{limit}, cost: parameters}}
+# prices: {{gpu_hour_usd: 2.5}}         # then `cost: usd_per_million_tokens` works
+profiles:                              # sweep run --profile smoke: a first, small look
+  smoke: {{search.trials_per_model: 4, confirm: {{finalists: 2, seeds: 2}}}}
+"""
+
+
+def _forgetting(c: Choices) -> tuple[str, str]:
+    """Lines of `data:` and of `suites:` for general rows."""
+    if c.general is None and c.general_eval is None:
+        return "", (
+            "  # Not measured yet; with a file of general rows:\n"
+            "  # forgetting: {path: general_eval.jsonl, scorer: bits_per_byte}\n"
+        )
+    source = ""
+    if c.general is not None:
+        split = "" if c.general_eval else ", split: auto"
+        source = f"  general: {{path: {_quoted(c.general)}, role: replay{split}}}\n"
+    origin = f"path: {_quoted(c.general_eval)}" if c.general_eval else "from: general"
+    return source, f"  forgetting: {{{origin}, scorer: bits_per_byte}}   # of any tokenizer\n"
+
+
+def _name_from(data: Path) -> str:
+    """The file's name with what a sweep's name may not have replaced."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._")
+    return name[:60] or "sweep"
+
+
+def _model_as_written(given: str, folder: Path) -> str:
+    """A folder relative to the spec, or a hub id as it is."""
+    if Path(given).expanduser().is_dir():
+        return _as_written(Path(given), folder)
+    if given.startswith((".", "/", "~")) or not HUB_ID.fullmatch(given):
+        raise UserError(
+            f"no model folder '{given}'.",
+            hint="Give a folder with config.json, or a hub id such as Qwen/Qwen3-0.6B.",
+        )
+    return given
+
+
+def _as_written(path: Path, folder: Path) -> str:
+    """As given if absolute, else relative to the spec's folder: there the spec is read from."""
+    if path.is_absolute() or str(path).startswith("~"):
+        return str(path)
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _quoted(text: str) -> str:
+    """As YAML inside braces; quoted only where it would be read as something else."""
+    if re.fullmatch(r"[A-Za-z0-9_./~-]+", text):
+        try:
+            if parse_yaml(f"value: {text}", "")[0]["value"] == text:
+                return text
+        except UserError:
+            pass
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _write_checked(out: Path, text: str) -> None:
+    """Writes beside the target, loads it, then moves it: what is there is whole and accepted."""
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        load_spec(partial)
+        os.replace(partial, out)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror}).", where=str(out)) from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""`sweep`: one command line; each command is a module of this folder.
+
+Exit codes: 0 done, 1 the work did not succeed, 2 input that cannot be used (nothing was written),
+130 interrupted.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
+
+COMMANDS = ("init", "check", "plan", "run", "list", "status", "logs", "ui")
+
+EPILOG = """examples:
+  sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
+  sweep check sweep.yaml          # the data and the spec, before any spend
+  sweep plan sweep.yaml           # trials, tokens, memory, time
+  sweep run sweep.yaml            # run it; run it again to continue it
+  sweep status last               # what is done, what failed and why
+  sweep ui                        # the MLflow UI on this store
+  analyze last                    # which model size and settings to use
+  ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, runs one command, and turns errors into one line and an exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except KeepgainError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("sweep: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; a second attempt to write must not complain.
+        sys.stdout = None
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweep",
+        description="Sweep fine-tunes of language models: gain against forgetting and cost.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        import_module(f"keepgain.sweeps.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""`sweep run`: run a sweep, or continue it."""
+
+import argparse
+from pathlib import Path
+
+from keepgain.core.errors import EXIT_FAILED, EXIT_OK
+from keepgain.core.store.location import store_text
+
+EPILOG = """examples:
+  sweep run sweep.yaml
+  sweep run sweep.yaml --profile smoke          # the spec's small variant
+  sweep run sweep.yaml --store /shared/keepgain # or http://HOST:5000, sqlite:///PATH
+  sweep run sweep.yaml --address auto           # on the Ray cluster that runs here
+  ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
+
+Running the same spec again continues it. Exit codes: 0 decided, 1 stopped (it says why), 2 input
+that cannot be used (nothing was written), 130 interrupted (the same command continues).
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a sweep, or continue it",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
+    parser.add_argument("--profile", help="overrides of the spec to use, from its `profiles:`")
+    parser.add_argument("--store", help="where to record: a folder or an MLflow tracking URI")
+    parser.add_argument("--address", help="a Ray cluster; default: RAY_ADDRESS, else a local Ray")
+    parser.add_argument("--slots", type=_count, help="trials at a time; default: as many as fit")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the sweep and ends with the commands that come next."""
+    from keepgain.sweeps.run import RunOptions, run_sweep
+
+    outcome = run_sweep(
+        RunOptions(args.spec, args.profile, args.store, args.address, args.slots), say
+    )
+    if outcome.trouble is not None:
+        say(f"warning: MLflow does not have the whole record ({outcome.trouble})")
+        say(f"         it is kept in {outcome.folder / 'spool'}; run again to ship the rest")
+    asked, _ = store_text(args.store)
+    where = f" --store {outcome.store.display}" if asked else ""
+    if outcome.exit_code in (EXIT_OK, EXIT_FAILED):
+        say("")
+        say(f"analyze {outcome.sweep_id}{where}")
+        say(f"sweep ui {outcome.sweep_id}{where}")
+    return outcome.exit_code
+
+
+def say(text: str) -> None:
+    """One line, at once: a job's log is read while it runs."""
+    print(text, flush=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,54 @@
+"""`sweep status`: how far a sweep is, and what failed and why."""
+
+import argparse
+
+from keepgain.core.errors import EXIT_OK
+from keepgain.sweeps.cli.common import add_sweep, print_json, print_table
+
+EPILOG = """examples:
+  sweep status                      # the newest sweep of the store
+  sweep status ticket-routing-7f3a2c --json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "status",
+        help="how far a sweep is, and what failed",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_sweep(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs by stage and status, then the failures with their causes."""
+    from dataclasses import asdict
+
+    from keepgain.core.status import Stage
+    from keepgain.core.store.location import resolve_store
+    from keepgain.core.store.summary import list_sweeps
+    from keepgain.sweeps.overview import ago, counts, failures, find_sweep
+
+    location = resolve_store(args.store)
+    folder = find_sweep(location, args.sweep)
+    summary = next(s for s in list_sweeps(location) if s.id == folder.name)
+    stages, failed = counts(folder), failures(folder)
+    if args.json:
+        print_json({**asdict(summary), "runs": stages, "failures": [asdict(f) for f in failed]})
+        return EXIT_OK
+    print(f"{summary.id}: {summary.status}, begun {ago(summary.created_ms / 1000)}")
+    print(f"store {location.display}, files {folder}")
+    statuses = sorted({s for c in stages.values() for s in c})
+    rows = [
+        [stage, *(str(stages[stage].get(s, 0)) for s in statuses)]
+        for stage in map(str, Stage)
+        if stage in stages
+    ]
+    print_table(["stage", *statuses], rows)
+    for failure in failed:
+        print(f"failed: {failure.model} {failure.run_key}: {failure.cause}: {failure.reason}")
+    return EXIT_OK

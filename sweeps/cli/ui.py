@@ -1,0 +1,50 @@
+"""`sweep ui`: MLflow's UI on the right store, with the link to the comparison."""
+
+import argparse
+
+from keepgain.core.errors import EXIT_OK
+from keepgain.sweeps.cli.common import add_sweep
+
+EPILOG = """examples:
+  sweep ui                          # the newest sweep, on a free port of this machine
+  sweep ui last --port 5000
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "ui",
+        help="MLflow's UI on this store",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_sweep(parser)
+    parser.add_argument("--port", type=int, help="default: a free one")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until Ctrl-C."""
+    from keepgain.core.store.location import resolve_store
+    from keepgain.core.store.server import comparison_url, start_ui, stop_ui
+    from keepgain.sweeps.overview import find_sweep
+
+    location = resolve_store(args.store)
+    sweep_id = find_sweep(location, args.sweep).name
+    print("starting MLflow (some ten seconds) ...", flush=True)
+    process, url = start_ui(location, args.port)
+    if process is None:
+        print(f"the store is a server with its own UI: {url}")
+        print(f"compare the runs of {sweep_id}: {comparison_url(url, location, sweep_id)}")
+        return EXIT_OK
+    try:
+        print(f"MLflow: {url}")
+        print(f"compare the runs of {sweep_id}: {comparison_url(url, location, sweep_id)}")
+        print("Ctrl-C ends it.", flush=True)
+        process.wait()
+    except KeyboardInterrupt:
+        pass  # how one leaves a server
+    finally:
+        stop_ui(process)
+    return EXIT_OK

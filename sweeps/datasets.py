@@ -1,0 +1,199 @@
+"""Files of the spec, read and split: sources to train on, suites to score."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.config import Role, Split
+from keepgain.core.errors import UserError
+from keepgain.core.formats import RowFile, read_row_file
+from keepgain.core.rows import Row, write_rows
+from keepgain.sweeps.gates.material import normalised
+from keepgain.sweeps.spec import (
+    DataSpec,
+    LoadedSpec,
+    SuiteSpec,
+    splits_automatically,
+)
+
+SPLITS: tuple[Split, ...] = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Rows with the places that they came from, for findings."""
+
+    rows: tuple[Row, ...]
+    places: tuple[str, ...]
+    """`file:line` of each row."""
+
+    def where(self, chosen: Iterable[int]) -> "Located":
+        """The rows with these indices."""
+        indices = list(chosen)
+        return Located(tuple(self.rows[i] for i in indices), tuple(self.places[i] for i in indices))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data source, split; validation and test are empty where no suite needs them."""
+
+    name: str
+    role: Role
+    train: Located
+    validation: Located
+    test: Located
+    format: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The items of a suite."""
+
+    name: str
+    spec: SuiteSpec
+    validation: Located
+    test: Located
+
+    def items(self, split: Split) -> Located:
+        """Of one split."""
+        return self.validation if split == "validation" else self.test
+
+
+def bucket(row: Row, buckets: int, salt: str) -> int:
+    """A number below `buckets` that follows from the question: equal ones stay together, and a
+    row stays where it is when the file grows."""
+    digest = hashlib.sha256(f"{salt}:{normalised(row.question())}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % buckets
+
+
+def digest_rows(rows: Sequence[Row]) -> str:
+    """SHA-256 of the file that `core.rows.write_rows` would write."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update((json.dumps(row.to_json(), ensure_ascii=False) + "\n").encode())
+    return digest.hexdigest()
+
+
+def store_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes normalised rows so that the file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    write_rows(partial, rows)
+    partial.replace(path)
+
+
+def read_sources(loaded: LoadedSpec) -> dict[str, Source]:
+    """All data sources of the spec.
+
+    Raises:
+        UserError: A file or row that cannot be used, or a split without rows.
+    """
+    return {name: _read_source(loaded, name) for name in loaded.spec.data}
+
+
+def read_suites(loaded: LoadedSpec, sources: Mapping[str, Source]) -> dict[str, Suite]:
+    """All suites of the spec; raises as `read_sources` does."""
+    suites = {}
+    for name, spec in loaded.spec.suites.items():
+        suite = _read_suite(loaded, name, spec, sources)
+        _refuse_empty(loaded, suite)
+        _refuse_unscorable(suite)
+        suites[name] = suite
+    return suites
+
+
+def _read(loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str) -> RowFile:
+    path = Path(given).expanduser()
+    path = path if path.is_absolute() else loaded.folder / path
+    if not path.exists():
+        raise UserError(
+            f"no such file: {path}.",
+            where=loaded.where(key),
+            hint="Paths start at the spec's folder.",
+        )
+    return read_row_file(path, format=spec.format, fields=spec.fields, limit=spec.limit)
+
+
+def _located(file: RowFile) -> Located:
+    return Located(file.rows, tuple(f"{file.path}:{line}" for line in file.lines))
+
+
+def _read_source(loaded: LoadedSpec, name: str) -> Source:
+    spec = loaded.spec.data[name]
+    nothing = Located((), ())
+    if spec.path is None:
+        assert spec.train is not None, "DataSpec checks it"
+        file = _read(loaded, spec, spec.train, f"data.{name}.train")
+        parts = {
+            split: _located(_read(loaded, spec, given, f"data.{name}.{split}"))
+            for split in SPLITS
+            if (given := getattr(spec, split)) is not None
+        }
+        validation, test = (parts.get(split, nothing) for split in SPLITS)
+        return Source(name, spec.role, _located(file), validation, test, format=file.format)
+    file = _read(loaded, spec, spec.path, f"data.{name}.path")
+    rows = _located(file)
+    if not splits_automatically(name, loaded.spec):
+        return Source(name, spec.role, rows, nothing, nothing, format=file.format)
+    of_row = [bucket(row, 10, "split") for row in rows.rows]
+    train, validation, test = (
+        rows.where(i for i, b in enumerate(of_row) if b in chosen)
+        for chosen in (range(8), (8,), (9,))
+    )
+    if not train.rows:
+        raise UserError(
+            f"no training rows are left of {len(rows.rows)} after the split.",
+            where=loaded.where(f"data.{name}.path"),
+            hint="Add rows, or give `train`, `validation` and `test` files.",
+        )
+    return Source(name, spec.role, train, validation, test, format=file.format)
+
+
+def _read_suite(
+    loaded: LoadedSpec, name: str, spec: SuiteSpec, sources: Mapping[str, Source]
+) -> Suite:
+    if spec.source is not None:
+        source = sources[spec.source]
+        return Suite(name, spec, source.validation, source.test)
+    if spec.path is not None:
+        rows = _located(_read(loaded, spec, spec.path, f"suites.{name}.path"))
+        half = [bucket(row, 2, "suite") for row in rows.rows]
+        validation, test = (
+            rows.where(i for i, h in enumerate(half) if h == side) for side in (0, 1)
+        )
+        return Suite(name, spec, validation, test)
+    assert spec.validation is not None and spec.test is not None, "SuiteSpec checks it"
+    return Suite(
+        name,
+        spec,
+        _located(_read(loaded, spec, spec.validation, f"suites.{name}.validation")),
+        _located(_read(loaded, spec, spec.test, f"suites.{name}.test")),
+    )
+
+
+def _refuse_empty(loaded: LoadedSpec, suite: Suite) -> None:
+    counts = {split: len(suite.items(split).rows) for split in SPLITS}
+    for split, count in counts.items():
+        if count == 0:
+            other = ", ".join(f"{n} {s}" for s, n in counts.items())
+            raise UserError(
+                f"the suite '{suite.name}' has no {split} items ({other}).",
+                where=loaded.where(f"suites.{suite.name}"),
+                hint="The rows are too few to be split; add rows, or give `validation` and `test`.",
+            )
+
+
+def _refuse_unscorable(suite: Suite) -> None:
+    if suite.spec.scorer != "exact_match":
+        return
+    for split in SPLITS:
+        items = suite.items(split)
+        for row, place in zip(items.rows, items.places, strict=True):
+            if row.kind == "text":
+                raise UserError(
+                    f"the row has no answer, and suite '{suite.name}' is scored by exact_match.",
+                    where=place,
+                    hint="Use `scorer: bits_per_byte` for plain text.",
+                )

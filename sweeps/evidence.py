@@ -1,0 +1,112 @@
+"""From a ledger to the record that is kept and analysed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keepgain.core.items import ItemScores, read_items
+from keepgain.core.record import Evidence, Question, RunRecord, SweepRecord
+from keepgain.core.status import Stage, TrialStatus
+from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.search.replay import RunState, SweepState
+
+SCORES_OF = "scores_of"
+"""Parameter of a test-stage run: the run key of the run whose model it scores."""
+
+
+def flat_params(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a `TrialConfig` (as JSON), flat and without what names files."""
+    if "learning_rate" not in config:
+        return {}
+    left_out = ("model", "sources", "suites", "runtime", "rungs", "lora", "mixture")
+    params = {k: v for k, v in config.items() if k not in left_out}
+    for prefix in ("lora", "mixture"):
+        params |= {f"{prefix}.{k}": v for k, v in (config.get(prefix) or {}).items()}
+    return params
+
+
+def build_evidence(
+    prepared: Prepared,
+    state: SweepState,
+    folder: Path,
+    *,
+    stage: Stage,
+    store: str,
+    test_opened: int,
+    warnings: tuple[str, ...] = (),
+    provenance: Mapping[str, str] | None = None,
+) -> Evidence:
+    """Everything that the ledger knows, with the item scores of all final rungs.
+
+    Args:
+        folder: The sweep's folder, below which the item scores lie.
+        stage: The last stage that finished.
+        test_opened: Openings of these test items across sweeps.
+    """
+    spec = prepared.spec
+    tests = {
+        str(run.asked.params[SCORES_OF]): run
+        for run in state.runs.values()
+        if run.asked.stage is Stage.TEST
+    }
+    records: list[RunRecord] = []
+    items: list[tuple[str, ItemScores]] = []
+    for key, run in state.runs.items():
+        if run.asked.stage is Stage.TEST:
+            continue
+        test = tests.get(key)
+        records.append(_record(run, test))
+        for scored in (run, test):
+            if scored is not None and scored.status is TrialStatus.COMPLETED:
+                items += [(key, scores) for scores in _items(scored, folder)]
+    record = SweepRecord(
+        id=prepared.sweep_id,
+        name=spec.name,
+        stage=stage,
+        store=store,
+        question=Question.model_validate(spec.question.model_dump()),
+        suites=prepared.suite_infos,
+        models=prepared.model_infos,
+        budget_unit=prepared.budget_unit,
+        prices={k: v for k, v in spec.prices.model_dump().items() if v is not None},
+        runs=tuple(records),
+        test_opened=test_opened,
+        warnings=warnings,
+        provenance=dict(provenance or {}),
+    )
+    return Evidence(record, tuple(items))
+
+
+def _record(run: RunState, test: RunState | None) -> RunRecord:
+    asked, report = run.asked, run.last_report
+    runtime = asked.config.get("runtime", {})
+    metrics = dict(report.metrics) if report else {}
+    if test is not None and test.last_report is not None:
+        metrics |= test.last_report.metrics
+    return RunRecord(
+        run_key=run.run_key,
+        trial_id=asked.trial_id,
+        seed=asked.seed,
+        kind=asked.kind,
+        arm=asked.arm,
+        model=asked.model,
+        stage=asked.stage,
+        status=run.status,
+        reason=run.reason,
+        params=flat_params(asked.config),
+        origin=asked.origin,
+        generation=asked.generation,
+        number=asked.number,
+        tokens=report.tokens if report else 0,
+        budget=asked.config.get("budget", 0),
+        metrics=metrics,
+        cost=report.cost if report else {},
+        numerics={k: str(v) for k, v in runtime.items() if v is not None},
+        reused_from=run.reused_from,
+    )
+
+
+def _items(run: RunState, folder: Path) -> list[ItemScores]:
+    report = run.last_report
+    assert report is not None, "a completed run has a report"
+    return [scores for _, scores in read_items(folder / report.items_path)]

@@ -1,0 +1,79 @@
+"""Rows that do not fit: cut prompts, cut answers, more positions than a model has."""
+
+from collections.abc import Mapping, Sequence
+
+from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.tokens import TokenStats
+
+
+def check_lengths(
+    sets: Sequence[RowSet],
+    stats: Mapping[tuple[str, str], TokenStats],
+    max_length: int,
+    positions: Mapping[str, int | None],
+) -> list[Finding]:
+    """Findings on files whose rows are longer than `max_length` or than a model's context.
+
+    Args:
+        sets: The rows.
+        stats: (model, label) → lengths.
+        max_length: Tokens that a row may have.
+        positions: Model → `max_position_embeddings` of its configuration.
+    """
+    places = {s.label: s.places for s in sets}
+    findings = []
+    said: set[tuple[str, TokenStats]] = set()
+    for (model, label), lengths in stats.items():
+        if (label, lengths) in said:  # another model with the same tokenizer
+            continue
+        said.add((label, lengths))
+        about = "about " if lengths.is_sample else ""
+        rows = tuple(places[label][i] for i in lengths.long_rows)
+        if lengths.cut_answers:
+            findings.append(
+                Finding(
+                    code="answers_cut",
+                    severity="warning",
+                    where=label,
+                    message=f"{about}{lengths.cut_answers} of {lengths.rows} answers are longer "
+                    f"than max_length {max_length} and are cut (tokens of {model}).",
+                    rows=rows,
+                    hint=f"Raise training.max_length; the longest row has {lengths.longest}.",
+                )
+            )
+        if prompts := lengths.over_length - lengths.cut_answers:
+            findings.append(
+                Finding(
+                    code="prompts_cut",
+                    severity="warning",
+                    where=label,
+                    message=f"{about}{prompts} of {lengths.rows} rows are longer than max_length "
+                    f"{max_length}: their prompts are cut at the left (tokens of {model}).",
+                    rows=rows,
+                    hint=f"Raise training.max_length; the longest row has {lengths.longest}.",
+                )
+            )
+    return findings + _beyond_context(stats, max_length, positions)
+
+
+def _beyond_context(
+    stats: Mapping[tuple[str, str], TokenStats],
+    max_length: int,
+    positions: Mapping[str, int | None],
+) -> list[Finding]:
+    findings = []
+    for model, limit in positions.items():
+        longest = max((s.longest for (m, _), s in stats.items() if m == model), default=0)
+        if limit is not None and min(longest, max_length) > limit:
+            findings.append(
+                Finding(
+                    code="beyond_context",
+                    severity="warning",
+                    where=model,
+                    message=f"rows of up to {min(longest, max_length)} tokens are trained on, and "
+                    f"the model has {limit} positions.",
+                    hint=f"Set training.max_length to at most {limit}.",
+                )
+            )
+    return findings

@@ -1,0 +1,34 @@
+"""What the gates look at: rows with their places, free of how a spec names them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keepgain.core.config import Measures, Role, Scorer
+from keepgain.core.rows import Row
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """The rows of one split of a source (`role` is set) or of a suite (`measures` is)."""
+
+    label: str
+    """`tickets/train`, `gain/test`, ..."""
+    part: Part
+    rows: tuple[Row, ...]
+    places: tuple[str, ...]
+    """`file:line` of each row."""
+    role: Role | None = None
+    measures: Measures | None = None
+    scorer: Scorer | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the source or suite."""
+        return self.label.split("/")[0]
+
+
+def normalised(question: str) -> str:
+    """A question without what a copy often changes: white space and case."""
+    return " ".join(question.split()).casefold()

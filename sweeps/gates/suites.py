@@ -1,0 +1,82 @@
+"""Whether the suites can answer the question: enough items, forgetting measured, fair scorers."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.material import RowSet
+
+FEW_ITEMS = 100
+ASSUMED_DISCORDANCE = 0.10
+"""Share of items that two models answer differently, where nothing is measured yet."""
+_POWER_FACTOR = 1.959964 + 0.841621
+"""Two-sided 5 % level, 80 % power."""
+LONG_ANSWER_CHARACTERS = 200
+
+
+def detectable_difference(items: int, discordance: float = ASSUMED_DISCORDANCE) -> float:
+    """Smallest difference of two exact-match rates that paired items resolve (80 % power)."""
+    return _POWER_FACTOR * math.sqrt(discordance / items)
+
+
+def check_suites(sets: Sequence[RowSet], max_forgetting: float | None) -> list[Finding]:
+    """Findings on the suites as a whole and on each split of each."""
+    suites = [s for s in sets if s.measures is not None]
+    findings = []
+    for suite in suites:
+        findings += _few_items(suite)
+        if suite.part == "validation":
+            findings += _long_answers(suite)
+    if not any(s.measures == "forgetting" for s in suites):
+        limit = "" if max_forgetting is None else f" The limit {max_forgetting:g} cannot be kept."
+        findings.append(
+            Finding(
+                code="forgetting_not_measured",
+                severity="warning",
+                where="suites",
+                message=f"no suite measures forgetting, and the decision will say so.{limit}",
+                hint="Add a suite of general items, e.g. "
+                "`forgetting: {path: general_eval.jsonl, scorer: bits_per_byte}`.",
+            )
+        )
+    return findings
+
+
+def _few_items(suite: RowSet) -> list[Finding]:
+    count = len(suite.rows)
+    if count >= FEW_ITEMS:
+        return []
+    message = f"{count} items are few."
+    if suite.scorer == "exact_match" and count:
+        points = 100 * detectable_difference(count)
+        message += (
+            f" Differences below about {points:.0f} points will not be resolved (80 % power, if "
+            f"{ASSUMED_DISCORDANCE:.0%} of the items change)."
+        )
+    return [
+        Finding(
+            code="few_items",
+            severity="warning" if count else "error",
+            where=suite.label,
+            message=message,
+            hint=f"Have at least {FEW_ITEMS} items in each split.",
+        )
+    ]
+
+
+def _long_answers(suite: RowSet) -> list[Finding]:
+    if suite.scorer != "exact_match" or not suite.rows:
+        return []
+    median = statistics.median(len(row.answer) for row in suite.rows)
+    if median <= LONG_ANSWER_CHARACTERS:
+        return []
+    return [
+        Finding(
+            code="long_answers",
+            severity="warning",
+            where=suite.label,
+            message=f"exact_match of answers of {median:.0f} characters (median) is seldom 1.",
+            hint="Consider `scorer: bits_per_byte` for free text.",
+        )
+    ]

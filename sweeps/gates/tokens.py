@@ -1,0 +1,219 @@
+"""Lengths of rows in tokens, from a model folder's own files: no torch, no AutoTokenizer."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.ext import Extension
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from keepgain.core.errors import UserError
+from keepgain.core.identity import file_digest, fingerprint
+from keepgain.core.rows import Row
+
+SAMPLE = 5_000
+"""Rows counted of a longer file; the total is scaled up, and said to be."""
+
+
+@dataclass(frozen=True)
+class TokenStats:
+    """Lengths of one file's rows under one tokenizer."""
+
+    rows: int
+    sampled: int
+    """Rows counted; below `rows` the other figures but `longest` are scaled up from them."""
+    tokens: int
+    """Sum of row lengths, each cut at max_length: what one pass over the rows trains on."""
+    over_length: int
+    """Rows longer than max_length: their prompt is cut at the left."""
+    cut_answers: int
+    """Rows whose answer alone is longer than max_length: it is cut."""
+    longest: int
+    answer_tokens: int
+    """Sum over answers (texts, where rows have none)."""
+    long_rows: tuple[int, ...] = ()
+    """Positions of the first rows that are longer than max_length."""
+
+    @property
+    def is_sample(self) -> bool:
+        """True if the figures are scaled up."""
+        return self.sampled < self.rows
+
+
+class FolderTokenizer:
+    """tokenizer.json and the chat template of one model folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / "tokenizer.json"
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises a bare Exception
+            raise UserError(f"not readable as a tokenizer ({error}).", where=str(path)) from None
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        config = _read_optional(folder / "tokenizer_config.json")
+        self._special = {k: _content(v) for k, v in config.items() if k.endswith("_token")}
+        template = _template(folder, config)
+        self._template = None if template is None else _compile(template, folder)
+        self.key = fingerprint([file_digest(path), template])
+        """Equal for model folders that give every row the same tokens."""
+        self._bos = self._own_bos()
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, no special token added."""
+        return [
+            len(e.ids) for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ]
+
+    def row_lengths(self, rows: Sequence[Row]) -> list[int]:
+        """Tokens of each row as it is trained on (to a token or two: what templates write after
+        the last turn is not trained on).
+
+        Raises:
+            UserError: The chat template refuses a row.
+        """
+        templated = self._template is not None
+        rendered = [self._render(r) if templated and r.kind != "text" else None for r in rows]
+        plain = [(r.text, "") if r.kind == "text" else _plain_pair(r) for r in rows]
+        whole = self.lengths([text or "" for text in rendered])
+        prompts, answers = (self.lengths([pair[i] for pair in plain]) for i in (0, 1))
+        return [
+            n if text is not None else self._bos + a + b + 1
+            for text, n, a, b in zip(rendered, whole, prompts, answers, strict=True)
+        ]
+
+    def _render(self, row: Row) -> str:
+        messages = list(row.messages) or [
+            {"role": "user", "content": row.prompt},
+            {"role": "assistant", "content": row.answer},
+        ]
+        assert self._template is not None
+        try:
+            return self._template.render(
+                messages=messages,
+                add_generation_prompt=False,
+                enable_thinking=False,
+                tools=None,
+                **self._special,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the chat template of {self.folder} refuses the row {row.id!r}: {error}."
+            ) from None
+
+    def _own_bos(self) -> int:
+        """1 if the tokenizer itself puts a BOS before a text."""
+        first = self._tokenizer.encode("", add_special_tokens=True).tokens[:1]
+        return int(bool(first) and first[0] == self._special.get("bos_token"))
+
+
+def _plain_pair(row: Row) -> tuple[str, str]:
+    """Prompt and answer where there is no chat template; a chat as lines of `role: content`."""
+    if row.kind == "pair":
+        return row.prompt, row.answer
+    lines = [f"{m['role']}: {m['content']}" for m in row.messages[:-1]]
+    return "\n".join([*lines, "assistant:"]), f" {row.answer}"
+
+
+def token_stats(tokenizer: FolderTokenizer, rows: Sequence[Row], max_length: int) -> TokenStats:
+    """Counts the rows, or a fixed sample of them where there are more than `SAMPLE`."""
+    positions = _sample(rows)
+    chosen = [rows[i] for i in positions]
+    lengths = tokenizer.row_lengths(chosen)
+    answers = tokenizer.lengths([row.answer or row.text for row in chosen])
+    scale = len(rows) / len(chosen) if chosen else 0.0
+
+    def scaled(value: int) -> int:
+        return round(value * scale)
+
+    return TokenStats(
+        rows=len(rows),
+        sampled=len(chosen),
+        tokens=scaled(sum(min(n, max_length) for n in lengths)),
+        over_length=scaled(sum(n > max_length for n in lengths)),
+        cut_answers=scaled(sum(n > max_length for n in answers)),
+        longest=max(lengths, default=0),
+        answer_tokens=scaled(sum(answers)),
+        long_rows=tuple(
+            sorted(i for i, n in zip(positions, lengths, strict=True) if n > max_length)[:3]
+        ),
+    )
+
+
+def _sample(rows: Sequence[Row]) -> list[int]:
+    """Positions, the same in every run: of the rows with the smallest hash of their id."""
+    if len(rows) <= SAMPLE:
+        return list(range(len(rows)))
+    hashes = [hashlib.sha256(row.id.encode()).digest() for row in rows]
+    return sorted(range(len(rows)), key=hashes.__getitem__)[:SAMPLE]
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"not readable as JSON ({error}).", where=str(path)) from None
+    return value if isinstance(value, dict) else {}
+
+
+def _content(token: Any) -> str:
+    """A special token stands as text or as an object with its text."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
+
+
+def _template(folder: Path, config: dict[str, Any]) -> str | None:
+    """The default chat template; the file beside the tokenizer goes before its configuration."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    legacy = _read_optional(folder / "chat_template.json")
+    template = legacy.get("chat_template") or config.get("chat_template")
+    if isinstance(template, list):
+        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) and template else None
+
+
+def _compile(template: str, folder: Path) -> jinja2.Template:
+    """Compiled in a sandbox: templates of downloaded models are foreign code."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    try:
+        return environment.from_string(template)
+    except jinja2.TemplateError as error:
+        raise UserError(
+            f"its chat template is not valid Jinja ({error}).", where=str(folder)
+        ) from None
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks the assistant's turns; only the text inside matters here."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
+
+
+def _raise(message: str) -> None:
+    raise jinja2.TemplateError(message)

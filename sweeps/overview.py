@@ -1,0 +1,80 @@
+"""What there is to say of one sweep, from its ledger: nothing is contacted."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.errors import UserError
+from keepgain.core.status import TrialStatus
+from keepgain.core.store.location import StoreLocation
+from keepgain.core.store.names import check_id
+from keepgain.core.store.reader import unknown_sweep
+from keepgain.core.store.summary import list_sweeps
+from keepgain.sweeps.reuse import LEDGER_NAME
+from keepgain.sweeps.search.ledger import read_events
+from keepgain.sweeps.search.replay import RunState, replay
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed."""
+
+    run_key: str
+    model: str
+    stage: str
+    cause: str | None
+    reason: str | None
+
+
+def failures(folder: Path) -> list[Failure]:
+    """Failed runs, in the order in which they were asked for."""
+    return [
+        Failure(
+            r.run_key,
+            r.asked.model,
+            str(r.asked.stage),
+            str(r.cause) if r.cause else None,
+            r.reason,
+        )
+        for r in runs(folder)
+        if r.status is TrialStatus.FAILED
+    ]
+
+
+def runs(folder: Path) -> list[RunState]:
+    """All runs of the sweep."""
+    return list(replay(read_events(folder / LEDGER_NAME)).runs.values())
+
+
+def find_sweep(location: StoreLocation, sweep_id: str) -> Path:
+    """The folder of a sweep; `last` is the newest.
+
+    Raises:
+        UserError: No such sweep here; the message names the store and the nearest known ids.
+    """
+    known = [s.id for s in list_sweeps(location)]
+    if sweep_id == "last":
+        if not known:
+            raise UserError(
+                f"store {location.display} holds no sweep.", hint="`sweep run` makes one."
+            )
+        return location.sweep_folder(known[0])
+    if check_id(sweep_id) not in known:
+        raise unknown_sweep(location, sweep_id, known)
+    return location.sweep_folder(sweep_id)
+
+
+def counts(folder: Path) -> dict[str, dict[str, int]]:
+    """Stage → status → runs."""
+    found: dict[str, dict[str, int]] = {}
+    for run in runs(folder):
+        stage = found.setdefault(str(run.asked.stage), {})
+        stage[str(run.status)] = stage.get(str(run.status), 0) + 1
+    return found
+
+
+def ago(moment: float) -> str:
+    """`3 min 20 s ago`."""
+    from keepgain.core.units import human_seconds
+
+    return f"{human_seconds(max(0.0, time.time() - moment))} ago"

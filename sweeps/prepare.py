@@ -1,0 +1,445 @@
+"""From a spec to everything that trials are made of: models, rows, budget, configurations, id."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from keepgain.core.config import (
+    Arm,
+    BudgetUnit,
+    LoraSettings,
+    Measures,
+    Runtime,
+    ScoreConfig,
+    SourceRef,
+    Split,
+    SuiteRef,
+    TrialConfig,
+)
+from keepgain.core.errors import UserError
+from keepgain.core.identity import derive_seed, sweep_id
+from keepgain.core.record import ModelInfo, SuiteInfo
+from keepgain.core.rows import Row
+from keepgain.sweeps.base_models import BaseModel, find_models
+from keepgain.sweeps.datasets import (
+    SPLITS,
+    Source,
+    Suite,
+    digest_rows,
+    read_sources,
+    read_suites,
+    store_rows,
+)
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats, token_stats
+from keepgain.sweeps.spec import LoadedSpec, ReferenceArm, SweepSpec, measures_of
+
+DEFAULT_EPOCHS = 3.0
+DEFAULT_FEW_SHOT = 4
+_FROM_TRAINING = (
+    "schedule",
+    "warmup_share",
+    "decay_share",
+    "weight_decay",
+    "max_grad_norm",
+    "batch_size",
+    "max_length",
+)
+"""Fields that `training` and `TrialConfig` share and the space may vary."""
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """A reference arm, resolved."""
+
+    arm: Arm
+    label: str
+    system_prompt: str | None = None
+    few_shot: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A spec with its models and data found, read, split and counted."""
+
+    loaded: LoadedSpec
+    models: tuple[BaseModel, ...]
+    sources: Mapping[str, Source]
+    suites: Mapping[str, Suite]
+    source_refs: tuple[SourceRef, ...]
+    suite_refs: Mapping[Split, tuple[SuiteRef, ...]]
+    token_stats: Mapping[tuple[str, str], TokenStats]
+    """(model name, file label) → lengths; labels are `SOURCE/train`, `SUITE/validation`, ..."""
+    one_tokenizer: bool
+    """All models give every row the same tokens."""
+    budget: int
+    budget_unit: BudgetUnit
+    arms: tuple[ArmSpec, ...] = field(default=())
+    """Reference arms besides the base."""
+
+    @property
+    def spec(self) -> SweepSpec:
+        """The user's spec."""
+        return self.loaded.spec
+
+    @property
+    def model_infos(self) -> tuple[ModelInfo, ...]:
+        """For the record."""
+        return tuple(
+            ModelInfo(name=m.ref.name, digest=m.ref.digest, parameters=m.parameters)
+            for m in self.models
+        )
+
+    @property
+    def suite_infos(self) -> tuple[SuiteInfo, ...]:
+        """For the record."""
+        return tuple(
+            SuiteInfo(name=r.name, measures=r.measures, scorer=r.scorer)
+            for r in self.suite_refs["validation"]
+        )
+
+    @property
+    def runtime(self) -> Runtime:
+        """How every run is carried out."""
+        training, resources = self.spec.training, self.spec.resources
+        return Runtime(
+            engine=training.engine,
+            zero_stage=training.zero_stage,
+            world_size=resources.workers_per_trial,
+            micro_batch_size=training.micro_batch_size,
+            device=resources.device,
+            dtype=training.dtype,
+            scoring_batch_size=training.scoring_batch_size,
+        )
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Amounts of the budget at which trials are scored; the last one is the budget."""
+        amounts = {max(1, round(self.budget * share)) for share in self.spec.training.rungs}
+        return tuple(sorted(amounts))
+
+    @property
+    def row_sets(self) -> tuple[RowSet, ...]:
+        """All rows with their places: what the gates look at."""
+        sets = [
+            RowSet(f"{s.name}/train", "train", s.train.rows, s.train.places, role=s.role)
+            for s in self.sources.values()
+        ]
+        for split in SPLITS:
+            for ref in self.suite_refs[split]:
+                items = self.suites[ref.name].items(split)
+                sets.append(
+                    RowSet(
+                        f"{ref.name}/{split}",
+                        split,
+                        items.rows,
+                        items.places,
+                        measures=ref.measures,
+                        scorer=ref.scorer,
+                    )
+                )
+        return tuple(sets)
+
+    def model(self, name: str) -> BaseModel:
+        """Raises KeyError for a name that the spec does not have."""
+        return next(m for m in self.models if m.ref.name == name)
+
+    def score_suites(self, split: Split) -> tuple[SuiteRef, ...]:
+        """What a run is scored on."""
+        return self.suite_refs[split]
+
+    def trial_config(self, model_name: str, params: Mapping[str, Any]) -> TrialConfig:
+        """The configuration that flat parameters of the space stand for.
+
+        Args:
+            model_name: As the spec names it.
+            params: E.g. `method`, `learning_rate`, `lora.rank`, `mixture.tickets`; what is absent
+                comes from `training`.
+        """
+        training = self.spec.training
+        rest = dict(params)
+        mixture = _take(rest, "mixture.")
+        lora = _take(rest, "lora.")
+        method = rest.pop("method", training.method)
+        learning_rate = rest.pop("learning_rate", training.learning_rate)
+        common = {name: rest.pop(name, getattr(training, name)) for name in _FROM_TRAINING}
+        assert not rest, f"parameters that no trial has: {sorted(rest)}"
+        shares = self._mixture(mixture)
+        return TrialConfig(
+            model=self.model(model_name).ref,
+            method=method,
+            lora=LoraSettings(**(training.lora.model_dump() | lora)) if method == "lora" else None,
+            learning_rate=learning_rate,
+            **common,
+            budget=self.budget,
+            budget_unit=self.budget_unit,
+            rungs=self.rungs,
+            mixture=shares,
+            sources=tuple(s for s in self.source_refs if s.name in shares),
+            suites=self.score_suites("validation"),
+            runtime=self.runtime,
+        )
+
+    def base_config(
+        self, model_name: str, arm: ArmSpec | None = None, split: Split = "validation"
+    ) -> ScoreConfig:
+        """The base of a model, or one of its reference arms, to be scored without training."""
+        return ScoreConfig(
+            model=self.model(model_name).ref,
+            arm=arm.arm if arm else "base",
+            system_prompt=arm.system_prompt if arm else None,
+            few_shot=arm.few_shot if arm else (),
+            suites=self.score_suites(split),
+            runtime=self.runtime,
+        )
+
+    def _mixture(self, drawn: Mapping[str, float]) -> dict[str, float]:
+        """Shares of the sources that have one; without any given, task sources by their rows.
+
+        A source without a share is left out, so that a trial is the same in a sweep without it.
+        """
+        given = drawn or self.spec.training.mixture
+        if not given:
+            rows = {s.name: s.rows for s in self.source_refs if s.role == "task"}
+            rows = rows or {s.name: s.rows for s in self.source_refs}
+            given = {name: count / sum(rows.values()) for name, count in rows.items()}
+        return {s.name: float(given[s.name]) for s in self.source_refs if given.get(s.name)}
+
+    def spec_content(self) -> dict[str, Any]:
+        """What the sweep id stands for: the spec with digests for paths, without resources."""
+        spec = self.spec.model_dump(
+            mode="json", exclude={"models", "data", "suites", "resources", "allow"}
+        )
+        spec["models"] = [{"name": m.ref.name, "digest": m.ref.digest} for m in self.models]
+        spec["sources"] = [r.model_dump(mode="json", exclude={"path"}) for r in self.source_refs]
+        spec["suites"] = [
+            ref.model_dump(mode="json", exclude={"path"})
+            for split in SPLITS
+            for ref in self.suite_refs[split]
+        ]
+        return spec
+
+    @cached_property
+    def sweep_id(self) -> str:
+        """Name and six digits that follow from `spec_content`."""
+        return sweep_id(self.spec.name, self.spec_content())
+
+
+def prepare(
+    loaded: LoadedSpec, folder: Path | None, progress: Callable[[str], None] | None = None
+) -> Prepared:
+    """Finds models, reads and splits data, counts tokens.
+
+    Args:
+        loaded: The spec.
+        folder: See `store`; None: nothing is written, and the references name no files yet.
+        progress: Called with one line before each slow step.
+
+    Raises:
+        UserError: Anything that cannot be used; nothing was written.
+    """
+    say = progress or (lambda _: None)
+    say("reading data")
+    sources = read_sources(loaded)
+    suites = read_suites(loaded, sources)
+    say("reading models")
+    models = find_models(loaded, say)
+    say("counting tokens")
+    tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
+    stats = _count(loaded, tokenizers, sources, suites)
+    one_tokenizer = len({t.key for t in tokenizers.values()}) == 1
+    budget, unit = _budget(loaded, sources, stats, models[0].ref.name, one_tokenizer)
+    arms = _arms(loaded, sources, suites)
+    prepared = Prepared(
+        loaded=loaded,
+        models=models,
+        sources=sources,
+        suites=suites,
+        source_refs=tuple(_source_ref(source) for source in sources.values()),
+        suite_refs={
+            split: tuple(_suite_ref(suite, split) for suite in suites.values()) for split in SPLITS
+        },
+        token_stats=stats,
+        one_tokenizer=one_tokenizer,
+        budget=budget,
+        budget_unit=unit,
+        arms=arms,
+    )
+    return prepared if folder is None else store(prepared, folder)
+
+
+def store(prepared: Prepared, folder: Path) -> Prepared:
+    """Writes the normalised rows to `folder/data/` and returns `prepared` with references to them.
+
+    Apart from `prepare`, because the folder of a sweep is named by its id, known only then.
+    """
+    data = folder.absolute() / "data"
+    refs = {ref: data / f"{ref.name}.train.jsonl" for ref in prepared.source_refs}
+    for source_ref, path in refs.items():
+        store_rows(path, prepared.sources[source_ref.name].train.rows)
+    stored: dict[Split, tuple[SuiteRef, ...]] = {}
+    for split in SPLITS:
+        stored[split] = ()
+        for ref in prepared.suite_refs[split]:
+            path = data / f"{ref.name}.{split}.jsonl"
+            store_rows(path, prepared.suites[ref.name].items(split).rows)
+            stored[split] += (ref.model_copy(update={"path": str(path)}),)
+    source_refs = tuple(r.model_copy(update={"path": str(p)}) for r, p in refs.items())
+    return replace(prepared, source_refs=source_refs, suite_refs=stored)
+
+
+def _take(params: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Removes the parameters with this prefix and returns them without it."""
+    names = [name for name in params if name.startswith(prefix)]
+    return {name.removeprefix(prefix): params.pop(name) for name in names}
+
+
+def _source_ref(source: Source) -> SourceRef:
+    rows = source.train.rows
+    return SourceRef(
+        name=source.name, role=source.role, path="", digest=digest_rows(rows), rows=len(rows)
+    )
+
+
+def _suite_ref(suite: Suite, split: Split) -> SuiteRef:
+    rows = suite.items(split).rows
+    measures: Measures | None = measures_of(suite.name, suite.spec)
+    assert measures is not None, "the spec's cross-check refuses it"
+    return SuiteRef(
+        name=suite.name,
+        measures=measures,
+        split=split,
+        scorer=suite.spec.scorer,
+        path="",
+        digest=digest_rows(rows),
+        items=len(rows),
+        max_new_tokens=suite.spec.max_new_tokens,
+    )
+
+
+def _count(
+    loaded: LoadedSpec,
+    tokenizers: Mapping[str, FolderTokenizer],
+    sources: Mapping[str, Source],
+    suites: Mapping[str, Suite],
+) -> dict[tuple[str, str], TokenStats]:
+    """Each file once per distinct tokenizer."""
+    files = {f"{source.name}/train": source.train.rows for source in sources.values()}
+    for suite in suites.values():
+        files |= {f"{suite.name}/{split}": suite.items(split).rows for split in SPLITS}
+    known: dict[tuple[str, str], TokenStats] = {}
+    result: dict[tuple[str, str], TokenStats] = {}
+    for model, tokenizer in tokenizers.items():
+        for label, rows in files.items():
+            key = (tokenizer.key, label)
+            if key not in known:
+                known[key] = token_stats(tokenizer, rows, loaded.spec.training.max_length)
+            result[model, label] = known[key]
+    return result
+
+
+def _budget(
+    loaded: LoadedSpec,
+    sources: Mapping[str, Source],
+    stats: Mapping[tuple[str, str], TokenStats],
+    model: str,
+    one_tokenizer: bool,
+) -> tuple[int, BudgetUnit]:
+    """Tokens within one tokenizer, examples across several."""
+    training = loaded.spec.training
+    if training.budget_examples is not None:
+        return training.budget_examples, "examples"
+    if training.budget_tokens is not None:
+        if not one_tokenizer:
+            raise UserError(
+                "the models have different tokenizers, so a token is not the same for all.",
+                where=loaded.where("training.budget_tokens"),
+                hint="Use `budget_examples` or `epochs`.",
+            )
+        return training.budget_tokens, "tokens"
+    task = [s for s in sources.values() if s.role == "task"]
+    if not task:
+        raise UserError(
+            "a budget in epochs counts the training rows of the task, and no source is a task.",
+            where=loaded.where("training"),
+            hint="Give `budget_tokens` or `budget_examples`, or a source with `role: task`.",
+        )
+    epochs = training.epochs or DEFAULT_EPOCHS
+    if one_tokenizer:
+        amount = sum(stats[model, f"{s.name}/train"].tokens for s in task)
+        return max(1, round(epochs * amount)), "tokens"
+    return max(1, round(epochs * sum(len(s.train.rows) for s in task))), "examples"
+
+
+def _arms(
+    loaded: LoadedSpec, sources: Mapping[str, Source], suites: Mapping[str, Suite]
+) -> tuple[ArmSpec, ...]:
+    wanted = loaded.spec.reference_arms
+    if wanted is None:
+        wanted = ()
+        if _examples(sources, loaded, DEFAULT_FEW_SHOT):
+            wanted += (ReferenceArm(few_shot=DEFAULT_FEW_SHOT),)
+        if _has_context(suites):
+            wanted += (ReferenceArm(context=True),)
+    return tuple(_arm(loaded, i, arm, sources, suites) for i, arm in enumerate(wanted))
+
+
+def _arm(
+    loaded: LoadedSpec,
+    index: int,
+    arm: ReferenceArm,
+    sources: Mapping[str, Source],
+    suites: Mapping[str, Suite],
+) -> ArmSpec:
+    where = loaded.where(f"reference_arms.{index}")
+    if arm.system_prompt is not None:
+        return ArmSpec("system_prompt", "base + system prompt", system_prompt=arm.system_prompt)
+    if arm.few_shot is not None:
+        examples = _examples(sources, loaded, arm.few_shot)
+        if len(examples) < arm.few_shot:
+            raise UserError(
+                f"{arm.few_shot} worked examples are wanted and {len(examples)} training rows of "
+                "the task are a prompt with one answer.",
+                where=where,
+                hint="Ask for fewer, or leave the arm out.",
+            )
+        return ArmSpec("few_shot", f"base + {arm.few_shot} examples", few_shot=examples)
+    if not _has_context(suites):
+        raise UserError(
+            "no suite item has a context field.",
+            where=where,
+            hint="Map it with `fields: {context: KEY}`, or leave the arm out.",
+        )
+    return ArmSpec("context", "base + context")
+
+
+def _has_context(suites: Mapping[str, Suite]) -> bool:
+    return any(row.context is not None for s in suites.values() for row in s.validation.rows)
+
+
+def _examples(
+    sources: Mapping[str, Source], loaded: LoadedSpec, count: int
+) -> tuple[dict[str, str], ...]:
+    """Worked examples, drawn from the training rows of the task with the search seed."""
+    pairs = [
+        pair
+        for source in sources.values()
+        if source.role == "task"
+        for row in source.train.rows
+        if (pair := _worked_example(row)) is not None
+    ]
+    draw = random.Random(derive_seed("few_shot", loaded.spec.search.seed))
+    return tuple(draw.sample(pairs, min(count, len(pairs))))
+
+
+def _worked_example(row: Row) -> dict[str, str] | None:
+    """A row as prompt and answer; None for text and for chats of several turns."""
+    if row.kind == "pair":
+        return {"prompt": row.prompt, "answer": row.answer}
+    turns = [m for m in row.messages if m["role"] != "system"]
+    if [m["role"] for m in turns] == ["user", "assistant"]:
+        return {"prompt": turns[0]["content"], "answer": turns[1]["content"]}
+    return None

@@ -1,0 +1,383 @@
+"""The course of a sweep: base → search → confirm → test, as a function of the ledger.
+
+::
+
+    base jobs ─► search draws ─► (all told) ─► finalists × seeds ─► (all ended) ─► test ─► decided
+
+The base and the first generation run side by side; every other arrow waits. A continued sweep
+walks the same path and skips what the ledger has.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keepgain.core.record import RungReport
+from keepgain.core.status import FailureCause, Stage, TrialStatus
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.progress import Progress
+from keepgain.sweeps.recorder import Recorder
+from keepgain.sweeps.reuse import Finished as FinishedElsewhere
+from keepgain.sweeps.reuse import take_over
+from keepgain.sweeps.search.ledger import (
+    Event,
+    Finished,
+    Ledger,
+    Reused,
+    Rung,
+    StageFinished,
+)
+from keepgain.sweeps.search.objectives import Objectives, constraints, objectives
+from keepgain.sweeps.search.replay import RunState, apply, replay
+from keepgain.sweeps.search.stratified import StratifiedSearch
+from keepgain.sweeps.search.stratum import Draw, Result, outcome
+from keepgain.sweeps.stages.base import base_jobs
+from keepgain.sweeps.stages.confirm import Searched, finalists
+from keepgain.sweeps.stages.test import test_jobs
+from keepgain.sweeps.stages.trials import confirm_jobs, search_job
+
+MIN_FINISHED_FOR_RATE = 4
+"""A failure rate is judged from this many finished trials on."""
+ATTEMPTS = 2
+"""Of a run whose worker was lost; other failures are the configuration's own and not repeated."""
+
+
+@dataclass
+class SweepProgram:
+    """See the module's picture. Called from the driver's main thread only."""
+
+    prepared: Prepared
+    folder: Path
+    ledger: Ledger
+    search: StratifiedSearch
+    recorder: Recorder
+    progress: Progress
+    reusable: Mapping[str, FinishedElsewhere]
+    on_test: Callable[[list[str]], None]
+    """Called once, before the test items are opened, with the candidates' run keys."""
+    on_stage: Callable[[Stage], None]
+    """Called when a stage has finished."""
+    aborted: str | None = None
+    """Why the sweep stopped before its end."""
+    reused: int = 0
+
+    _queue: deque[Job] = field(default_factory=deque)
+    _live: dict[str, Job] = field(default_factory=dict)
+    _draws: dict[str, list[Draw]] = field(default_factory=dict)
+    """Run key → draws that wait for its result."""
+    _untold: list[str] = field(default_factory=list)
+    """Ended search runs whose base has no scores yet."""
+    _lost: dict[str, int] = field(default_factory=dict)
+    """Run key → workers lost so far."""
+
+    def __post_init__(self) -> None:
+        events = self.ledger.events()
+        self.runs: dict[str, RunState] = replay(events).runs
+        self._stage = Stage.BASE
+        self._bases = {
+            job.asked.model: job.run_key
+            for job in base_jobs(self.prepared, self.folder)
+            if job.purpose == "base"
+        }
+        self._queue.extend(base_jobs(self.prepared, self.folder))
+        self.progress.expect(Stage.BASE, len(self._queue))
+        if not events:
+            self.ledger.append(self.search.started())
+        self.search.restore(events, self._known_result)
+        for run in self.runs.values():
+            if run.status.is_final:  # a driver killed at this point may not have said so
+                self.recorder.ended(run.asked, run.status, run.reason)
+        for draw in self.search.open_draws():
+            self._queue.append(self._dealt(draw))
+
+    # -- what the runner asks ------------------------------------------------------------------
+
+    def next_job(self) -> Job | None:
+        """The next job that needs a worker; None: wait, or nothing is left."""
+        while not self.aborted and (job := self._next()) is not None:
+            if (ready := self._begin(job)) is not None:
+                return ready
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """True when nothing runs and nothing will."""
+        return not self._live and (self.aborted is not None or self._stage is Stage.DECIDED)
+
+    @property
+    def stage(self) -> Stage:
+        """The one that runs now; DECIDED after the last."""
+        return self._stage
+
+    def on_started(self, job: Job) -> None:
+        """A worker has the job now."""
+        self.progress.started(job)
+
+    def on_report(self, job: Job, report: RungReport) -> None:
+        """A rung was reached; at the last one the run is complete."""
+        self._append(Rung(report=report))
+        self.recorder.reported(job, report)
+        if report.final:
+            self._end(job, TrialStatus.COMPLETED)
+
+    def on_failed(self, job: Job, cause: FailureCause, detail: str) -> None:
+        """The trial ended badly: tried again if its worker was lost, else recorded as FAILED."""
+        lost = self._lost.get(job.run_key, 0) + 1
+        if cause is FailureCause.WORKER_LOST and lost < ATTEMPTS:
+            self._lost[job.run_key] = lost
+            self._live.pop(job.run_key)
+            self.progress.say(f"{job.label}: {detail}; trying once more")
+            self._queue.appendleft(self._continued(job))
+            return
+        self._end(job, TrialStatus.FAILED, cause=cause, reason=detail)
+
+    def on_tick(self) -> None:
+        """Keeps the display alive."""
+        self.progress.tick()
+
+    def interrupt(self) -> int:
+        """Marks what was running as INTERRUPTED, to be continued; returns how many."""
+        jobs = list(self._live.values())
+        for job in jobs:
+            self._append(Finished(run_key=job.run_key, status=TrialStatus.INTERRUPTED))
+            self.recorder.ended(job.asked, TrialStatus.INTERRUPTED, "the sweep was interrupted")
+        self._live.clear()
+        return len(jobs)
+
+    # -- the course ----------------------------------------------------------------------------
+
+    def _next(self) -> Job | None:
+        if self._queue:
+            return self._queue.popleft()
+        if self._stage is Stage.BASE:
+            self._stage = Stage.SEARCH  # side by side with the base jobs that still run
+        if self._stage is Stage.SEARCH and (draw := self.search.next()) is not None:
+            return self._dealt(draw)
+        if not self._live and self._may_advance():
+            self._advance()
+            return self._queue.popleft() if self._queue else self._next_if_empty()
+        return None
+
+    def _may_advance(self) -> bool:
+        return self._stage in (Stage.CONFIRM, Stage.TEST) or (
+            self._stage is Stage.SEARCH and self.search.done
+        )
+
+    def _next_if_empty(self) -> Job | None:
+        """A stage without jobs is over at once."""
+        return None if self._stage is Stage.DECIDED or self.aborted else self._next()
+
+    def _advance(self) -> None:
+        if self._stage is Stage.SEARCH:
+            self._finish_stage(Stage.BASE)
+            self._finish_stage(Stage.SEARCH)
+            self._stage = Stage.CONFIRM
+            self._queue.extend(self._confirmation())
+            self.progress.expect(Stage.CONFIRM, len(self._queue))
+        elif self._stage is Stage.CONFIRM:
+            self._finish_stage(Stage.CONFIRM)
+            self._stage = Stage.TEST
+            self._queue.extend(test_jobs(self.prepared, self.folder, self.runs.values()))
+            self.progress.expect(Stage.TEST, len(self._queue))
+            self.on_test([str(j.asked.params["scores_of"]) for j in self._queue])
+        else:
+            self._finish_stage(Stage.TEST)
+            self._stage = Stage.DECIDED
+
+    def _finish_stage(self, stage: Stage) -> None:
+        self._append(StageFinished(stage=stage))
+        self.on_stage(stage)
+
+    def _confirmation(self) -> list[Job]:
+        searched = self._searched()
+        if not searched:
+            self.aborted = "no search trial was completed, so there is nothing to confirm"
+            return []
+        models = [m.ref.name for m in self.prepared.models]
+        limit = self.prepared.spec.question.max_forgetting
+        chosen = finalists(
+            list(searched.values()), models, self.prepared.spec.confirm.finalists, limit
+        )
+        asked = {r.asked.trial_id: r.asked for r in self._completed_search()}
+        return confirm_jobs(self.prepared, self.folder, [asked[t] for t in chosen])
+
+    def _searched(self) -> dict[str, Searched]:
+        found: dict[str, Searched] = {}
+        for run in self._completed_search():
+            asked = run.asked
+            result = self._objectives(run)
+            if result is not None:
+                is_random = asked.origin == "quasi_random"
+                found[asked.trial_id] = Searched(asked.trial_id, asked.model, is_random, result)
+        return found
+
+    def _completed_search(self) -> list[RunState]:
+        return [
+            r
+            for r in self.runs.values()
+            if r.asked.stage is Stage.SEARCH and r.status is TrialStatus.COMPLETED
+        ]
+
+    # -- one job -------------------------------------------------------------------------------
+
+    def _dealt(self, draw: Draw) -> Job:
+        job = search_job(self.prepared, self.folder, draw)
+        self.progress.expect(Stage.SEARCH, self._expected_search())
+        if draw.repeats is None:
+            self._draws.setdefault(job.run_key, []).append(draw)
+        return job
+
+    def _expected_search(self) -> int:
+        return len(self.prepared.models) * self.search.design.trials_per_model
+
+    def _begin(self, job: Job) -> Job | None:
+        """The job as it must be carried out; None if it need not be."""
+        key = job.run_key
+        known = self.runs.get(key)
+        if known is None or self._is_repeat(job, known):
+            self._append(job.asked)
+        if key in self._live:
+            return None  # the same run under another number: it takes the result of the first
+        if known is not None and known.status.is_final:
+            self._skip(job, "done before")
+            return None
+        self.recorder.started(job)
+        if known is None and key in self.reusable:
+            self._reuse(job, self.reusable[key])
+            return None
+        job = self._continued(job)
+        self._live[key] = job
+        return job
+
+    def _is_repeat(self, job: Job, known: RunState) -> bool:
+        """A draw of the search that is another draw's run must stand in the ledger too."""
+        return job.purpose == "search" and (
+            (known.asked.model, known.asked.number) != (job.asked.model, job.asked.number)
+        )
+
+    def _continued(self, job: Job) -> Job:
+        """The job, from the run's last checkpoint if it has one."""
+        run = self.runs.get(job.run_key)
+        if run is None or run.last_report is None or job.request.op != "train":
+            return job
+        return job.resumed(run.last_report)
+
+    def _reuse(self, job: Job, finished: FinishedElsewhere) -> None:
+        take_over(finished, self.folder)
+        report = finished.run.last_report
+        assert report is not None, "only completed runs are reusable"
+        self._append(Reused(run_key=job.run_key, sweep=finished.folder.name))
+        self._append(Rung(report=report))
+        self._append(Finished(run_key=job.run_key, status=TrialStatus.COMPLETED))
+        self.reused += 1
+        self.recorder.reported(job, report)
+        self._settle(job)
+        self.progress.skipped(job, f"reused from {finished.folder.name}")
+
+    def _skip(self, job: Job, why: str) -> None:
+        self.progress.skipped(job, why)
+        self._settle(job)
+
+    def _end(
+        self,
+        job: Job,
+        status: TrialStatus,
+        *,
+        cause: FailureCause | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self._live.pop(job.run_key)
+        self._append(Finished(run_key=job.run_key, status=status, cause=cause, reason=reason))
+        failure = f"{cause}: {reason}" if status is TrialStatus.FAILED else None
+        self.progress.ended(job, self._figures(job), failure)
+        self._settle(job)
+        ended = [r.status for r in self.runs.values() if r.asked.kind == "trial"]
+        self.recorder.count(ended.count(TrialStatus.COMPLETED), ended.count(TrialStatus.FAILED))
+        self._watch_failures(job)
+
+    def _settle(self, job: Job) -> None:
+        """What follows from the end of a run: it is recorded, and the search is told."""
+        if job.purpose == "base":
+            waiting, self._untold = self._untold, []
+            self._close_record(job)
+            for key in waiting:
+                self._tell(key)
+            return
+        self._close_record(job)
+        if job.purpose == "search":
+            self._tell(job.run_key)
+
+    def _close_record(self, job: Job) -> None:
+        run = self.runs[job.run_key]
+        self.recorder.ended(job.asked, run.status, run.reason)
+
+    def _tell(self, key: str) -> None:
+        run = self.runs[key]
+        result = self._known_result(run)
+        if result is None:
+            self._untold.append(key)
+            return
+        found = self._objectives(run)
+        state = outcome(
+            result, tuple(self.search.design.objectives), self.search.design.constraints
+        )
+        self.recorder.told(run.asked, run.last_report, found, result.constraints, state.name)
+        for draw in self._draws.pop(key, []):
+            self.search.tell(draw, result)
+
+    def _known_result(self, run: RunState) -> Result | None:
+        """What Optuna is told of an ended run; None while its base has no scores."""
+        if run.status is not TrialStatus.COMPLETED:
+            return Result(run.status)
+        found = self._objectives(run)
+        if found is None:
+            return None
+        limit = self.prepared.spec.question.max_forgetting
+        return Result(run.status, found.values, constraints(found, limit))
+
+    def _objectives(self, run: RunState) -> Objectives | None:
+        base = self.runs.get(self._bases[run.asked.model])
+        if base is None or base.last_report is None or run.last_report is None:
+            return None
+        suites = self.prepared.score_suites("validation")
+        return objectives(run.last_report.metrics, base.last_report.metrics, suites)
+
+    def _figures(self, job: Job) -> dict[str, float]:
+        run = self.runs[job.run_key]
+        if run.last_report is None:
+            return {}
+        found = self._objectives(run) if job.purpose in ("search", "confirm") else None
+        if found is None:
+            scores = {k: v for k, v in run.last_report.metrics.items() if not k.startswith("train")}
+            return {k.partition("/")[2]: v for k, v in scores.items()}
+        figures = {"gain": found.gain}
+        return figures if found.forgetting is None else figures | {"forgetting": found.forgetting}
+
+    def _watch_failures(self, job: Job) -> None:
+        """Stops the sweep if a base cannot be scored, or if too many trials fail."""
+        if self.runs[job.run_key].status is not TrialStatus.FAILED:
+            return
+        if job.purpose == "base":
+            self.aborted = (
+                f"the base {job.asked.model} could not be scored, and every gain is measured "
+                f"against it ({self.runs[job.run_key].reason})"
+            )
+            return
+        trials = [
+            r
+            for r in self.runs.values()
+            if r.asked.stage in (Stage.SEARCH, Stage.CONFIRM) and r.status.is_final
+        ]
+        failed = sum(r.status is TrialStatus.FAILED for r in trials)
+        limit = self.prepared.spec.search.max_failure_rate
+        if len(trials) >= MIN_FINISHED_FOR_RATE and failed / len(trials) > limit:
+            self.aborted = (
+                f"{failed} of {len(trials)} trials failed, more than search.max_failure_rate "
+                f"{limit:g}; the last one: {self.runs[job.run_key].reason}"
+            )
+
+    def _append(self, event: Event) -> None:
+        self.ledger.append(event)
+        apply(self.runs, event)

@@ -1,0 +1,69 @@
+"""Finished runs of earlier sweeps, so that an edited spec trains only what is new."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.status import TrialStatus
+from keepgain.sweeps.search.ledger import read_events
+from keepgain.sweeps.search.replay import RunState, replay
+
+LEDGER_NAME = "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A completed run of another sweep, with its files still there."""
+
+    folder: Path
+    run: RunState
+
+
+def finished_elsewhere(work: Path, own_id: str) -> dict[str, Finished]:
+    """Run key → completed run, over all other sweeps of this store.
+
+    Args:
+        work: Folder that holds the sweep folders.
+        own_id: The sweep that asks.
+    """
+    found: dict[str, Finished] = {}
+    for ledger in sorted(work.glob(f"*/{LEDGER_NAME}")):
+        folder = ledger.parent
+        if folder.name == own_id:
+            continue
+        for key, run in replay(read_events(ledger)).runs.items():
+            if run.status is TrialStatus.COMPLETED and _has_files(folder, run):
+                found[key] = Finished(folder, run)
+    return found
+
+
+def take_over(finished: Finished, folder: Path) -> None:
+    """Links the run's files into the sweep in `folder`; they are never written to again."""
+    for path in _files(finished.run):
+        source, target = finished.folder / path, folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+        elif not target.exists():
+            _link(str(source), str(target))
+
+
+def _files(run: RunState) -> list[str]:
+    report = run.last_report
+    assert report is not None, "a completed run has a report"
+    return [p for p in (report.items_path, report.model_folder) if p is not None]
+
+
+def _has_files(folder: Path, run: RunState) -> bool:
+    return run.last_report is not None and all((folder / p).exists() for p in _files(run))
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where the file system has them, else a copy."""
+    if os.path.exists(target):
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,82 @@
+"""The mixture: shares of the training tokens that one trial takes from each source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keepgain.core.errors import UserError
+from keepgain.sweeps.search.searchable import nearest
+from keepgain.sweeps.search.simplex import check_feasible, round_shares, simplex_weights
+
+MIXTURE = "mixture"
+SHARE_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of the training tokens, uniform on the simplex within bounds (see `simplex`)."""
+
+    sources: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        """Positions of the sources with a range; the others have one share."""
+        ends = zip(self.low, self.high, strict=True)
+        return tuple(i for i, (low, high) in enumerate(ends) if low < high)
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        """`mixture#0` ..: one uniform fewer than there are free sources."""
+        return tuple(f"{MIXTURE}#{i}" for i in range(len(self.free) - 1))
+
+    def shares(self, uniforms: Sequence[float]) -> dict[str, float]:
+        """Source → share, from the values of `raw_names`."""
+        weights = list(self.low)
+        if self.free:
+            fixed = sum(a for i, a in enumerate(self.low) if i not in self.free)
+            left = max(1 - fixed, 1e-6)  # the ranges share what the fixed sources leave
+            low = [self.low[i] / left for i in self.free]
+            high = [self.high[i] / left for i in self.free]
+            for i, w in zip(self.free, simplex_weights(uniforms, low, high), strict=True):
+                weights[i] = w * left
+        rounded = round_shares(weights, self.low, self.high, SHARE_DIGITS)
+        return dict(zip(self.sources, rounded, strict=True))
+
+
+def parse_mixture(raw: Any, sources: Sequence[str], where: str) -> Mixture:
+    if not isinstance(raw, dict) or not raw:
+        raise UserError(
+            f"a mapping of sources to shares is needed (given: {raw!r}).",
+            where=where,
+            hint="mixture: {tickets: [0.5, 1], general: [0, 0.5]}",
+        )
+    for name in raw:
+        if name not in sources:
+            hint = nearest(str(name), list(sources))
+            raise UserError(f"unknown source '{name}'.", where=f"{where}.{name}", hint=hint)
+    names = tuple(sorted(sources))
+    ends = [_share_range(raw[n], f"{where}.{n}") if n in raw else (0.0, 0.0) for n in names]
+    low, high = tuple(a for a, _ in ends), tuple(b for _, b in ends)
+    check_feasible(low, high, where=where)
+    return Mixture(names, low, high)
+
+
+def _share_range(raw: Any, where: str) -> tuple[float, float]:
+    given = raw if isinstance(raw, list) else [raw, raw]
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
+    if len(given) != 2 or not numbers or not all(0 <= v <= 1 for v in given):
+        raise UserError(
+            f"a share or a range of shares from 0 to 1 is needed (given: {raw!r}).",
+            where=where,
+            hint="For example 0.2 or [0, 0.5].",
+        )
+    low, high = (round(float(v), SHARE_DIGITS) for v in given)
+    if isinstance(raw, list) and low >= high:
+        raise UserError(
+            f"the lower end must be below the upper one (given: {raw}).",
+            where=where,
+            hint="For one share write it without a range." if low == high else "Swap them.",
+        )
+    return low, high

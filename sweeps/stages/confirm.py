@@ -1,0 +1,79 @@
+"""Confirm: who is trained again with fresh seeds, so that the winner's luck does not count.
+
+Finalists are chosen on validation, within each base model, feasible ones first; the best
+quasi-random trial goes along as the comparison with plain random search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keepgain.core.identity import derive_seed
+from keepgain.sweeps.search.objectives import Objectives
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A completed search trial, as the choice of finalists sees it."""
+
+    trial_id: str
+    model: str
+    is_random: bool
+    """Drawn quasi-randomly, not by a sampler that had seen results."""
+    found: Objectives
+
+    def excess(self, max_forgetting: float | None) -> float:
+        """By how much the worst general suite drops beyond the limit; 0 if within it."""
+        if max_forgetting is None or not self.found.drops:
+            return 0.0
+        return max(0.0, max(self.found.drops.values()) - max_forgetting)
+
+
+def finalists(
+    searched: Sequence[Searched], models: Sequence[str], count: int, max_forgetting: float | None
+) -> list[str]:
+    """Trial ids to confirm, best first and in turn over the models.
+
+    Every base model with a completed trial gets one finalist even if `count` is smaller, since
+    sizes are compared on confirmed trials only. Order within a model: within the limit before
+    beyond it, then by excess, then by gain, then less forgetting, then id.
+
+    Args:
+        models: All base models, in the spec's order.
+        count: Finalists over all models.
+    """
+    order = {model: _ranked(searched, model, max_forgetting) for model in models}
+    chosen: list[str] = []
+    depth = 0
+    while any(depth < len(ranked) for ranked in order.values()):
+        for ranked in order.values():
+            if depth < len(ranked) and (depth == 0 or len(chosen) < count):
+                chosen.append(ranked[depth].trial_id)
+        depth += 1
+    random = [s for s in searched if s.is_random]
+    if random:
+        best = min(random, key=lambda s: _key(s, max_forgetting))
+        if best.trial_id not in chosen:
+            chosen.append(best.trial_id)
+    return chosen
+
+
+def fresh_seeds(sweep_seed: int, trial_id: str, count: int) -> list[int]:
+    """Seeds that no search trial used; the same for the same trial in any sweep of this seed."""
+    return [derive_seed(sweep_seed, trial_id, "confirm", k) for k in range(count)]
+
+
+def search_seed(sweep_seed: int, trial_id: str) -> int:
+    """Seed of the one run of a search trial."""
+    return derive_seed(sweep_seed, trial_id, "search")
+
+
+def _ranked(
+    searched: Sequence[Searched], model: str, max_forgetting: float | None
+) -> list[Searched]:
+    own = [s for s in searched if s.model == model]
+    return sorted(own, key=lambda s: _key(s, max_forgetting))
+
+
+def _key(one: Searched, max_forgetting: float | None) -> tuple[float, float, float, str]:
+    forgetting = one.found.forgetting if one.found.forgetting is not None else 0.0
+    return (one.excess(max_forgetting), -one.found.gain, forgetting, one.trial_id)

@@ -1,0 +1,65 @@
+"""Test: the test split, opened once, for the confirmed runs, the bases and the reference arms."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from keepgain.core.config import Arm, ScoreConfig, run_key
+from keepgain.core.status import Stage, TrialStatus
+from keepgain.core.work import ScoreRequest
+from keepgain.sweeps.evidence import SCORES_OF
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.prepare import ArmSpec, Prepared
+from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.stages.base import asked_to_score
+
+
+def test_jobs(prepared: Prepared, folder: Path, runs: Iterable[RunState]) -> list[Job]:
+    """One job a run that is to be scored on the test split.
+
+    Args:
+        runs: All runs of the sweep; completed bases, reference arms and confirmed trials count.
+    """
+    return [
+        _job(prepared, folder, run)
+        for run in runs
+        if run.status is TrialStatus.COMPLETED and run.asked.stage in (Stage.BASE, Stage.CONFIRM)
+    ]
+
+
+def _job(prepared: Prepared, folder: Path, run: RunState) -> Job:
+    config = _config(prepared, folder, run)
+    key = run_key(config.trial_id, 0)
+    what = run.asked.arm or f"{run.asked.trial_id[:6]} seed {run.asked.seed}"
+    return Job(
+        purpose="test",
+        label=f"{run.asked.model} {what}",
+        asked=asked_to_score(
+            config, key, Stage.TEST, run.asked.model, params={SCORES_OF: run.run_key}
+        ),
+        request=ScoreRequest(config=config, report_as=key, sweep_folder=str(folder)),
+    )
+
+
+def _config(prepared: Prepared, folder: Path, run: RunState) -> ScoreConfig:
+    model = run.asked.model
+    if run.asked.kind == "trial":
+        report = run.last_report
+        assert report is not None and report.model_folder is not None, "confirmed runs keep it"
+        return prepared.base_config(model, None, "test").model_copy(
+            update={"checkpoint": str(folder / report.model_folder), "trained_by": run.run_key}
+        )
+    return prepared.base_config(model, _arm(prepared, run), "test")
+
+
+def _arm(prepared: Prepared, run: RunState) -> ArmSpec | None:
+    """The reference arm of a scored run, found by what its configuration says."""
+    arm: Arm | None = run.asked.arm
+    if arm in (None, "base"):
+        return None
+    prompt = run.asked.config.get("system_prompt")
+    shots = len(run.asked.config.get("few_shot") or ())
+    return next(
+        a
+        for a in prepared.arms
+        if a.arm == arm and a.system_prompt == prompt and len(a.few_shot) == shots
+    )

@@ -1,0 +1,81 @@
+"""Training jobs: a configuration with a seed, for the search or for confirmation."""
+
+from pathlib import Path
+from typing import Any
+
+from keepgain.core.config import TrialConfig, run_key
+from keepgain.core.status import Stage
+from keepgain.core.work import TrainRequest
+from keepgain.sweeps.evidence import flat_params
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.search.ledger import Asked
+from keepgain.sweeps.search.stratum import Draw
+from keepgain.sweeps.stages.confirm import fresh_seeds, search_seed
+
+
+def search_job(prepared: Prepared, folder: Path, draw: Draw) -> Job:
+    """The job of one draw."""
+    config = prepared.trial_config(draw.model, draw.params)
+    seed = search_seed(prepared.spec.training.seed, config.trial_id)
+    asked = Asked(
+        run_key=run_key(config.trial_id, seed),
+        trial_id=config.trial_id,
+        seed=seed,
+        stage=Stage.SEARCH,
+        kind="trial",
+        model=draw.model,
+        number=draw.number,
+        generation=draw.generation,
+        index=draw.index,
+        origin=draw.origin,
+        raw=draw.raw,
+        params=draw.params,
+        config=config.model_dump(mode="json"),
+    )
+    label = f"{draw.model} #{draw.number} {describe(draw.params)}"
+    request = TrainRequest(config=config, seed=seed, rung=0, sweep_folder=str(folder))
+    return Job("search", label, asked, request)
+
+
+def confirm_jobs(prepared: Prepared, folder: Path, searched: list[Asked]) -> list[Job]:
+    """Each finalist with fresh seeds: first all of seed 1, then of seed 2, so that a confirmation
+    cut short is balanced."""
+    count = prepared.spec.confirm.seeds
+    jobs = [[_replicate(prepared, folder, a, k) for a in searched] for k in range(count)]
+    return [job for replicate in jobs for job in replicate]
+
+
+def _replicate(prepared: Prepared, folder: Path, searched: Asked, k: int) -> Job:
+    config = TrialConfig.model_validate(searched.config)
+    seeds = fresh_seeds(prepared.spec.training.seed, config.trial_id, k + 1)
+    asked = searched.model_copy(
+        update={
+            "run_key": run_key(config.trial_id, seeds[k]),
+            "seed": seeds[k],
+            "stage": Stage.CONFIRM,
+            "number": None,
+            "generation": None,
+            "index": None,
+        }
+    )
+    request = TrainRequest(
+        config=config, seed=seeds[k], rung=0, sweep_folder=str(folder), keep_model=True
+    )
+    label = f"{searched.model} {describe(searched.params)} seed {k + 1}"
+    return Job("confirm", label, asked, request)
+
+
+def describe(params: dict[str, Any]) -> str:
+    """A few settings on one line: `lora rank 8, learning_rate 0.001, general 0.2`."""
+    parts: list[str] = []
+    for name, value in params.items():
+        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+        short = name.removeprefix("mixture.").removeprefix("lora.")
+        parts.append(shown if name == "method" else f"{short} {shown}")
+    return ", ".join(parts)
+
+
+def readable(job: Job) -> dict[str, Any]:
+    """The parameters of a run as MLflow shows them."""
+    return {"model": job.asked.model, "seed": job.asked.seed, **flat_params(job.asked.config)}

@@ -1,0 +1,115 @@
+"""Training rows and suite items, read and encoded once per process."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from keepgain.core.config import ModelRef, SourceRef, SuiteRef, TrialConfig
+from keepgain.core.errors import UserError
+from keepgain.core.rows import Row, read_rows
+from keepgain.trainers.encode import Encoded, encode_rows
+from keepgain.trainers.tokens import Codec
+
+IGNORED = -100
+"""Label of a position without loss (PyTorch's convention)."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+KEPT = 16
+"""Encoded files that a process keeps."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows; tensors are int64 of shape [rows, length]."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    labels: torch.Tensor
+    """The id itself where the loss is on it, else `IGNORED`; not shifted."""
+
+    @property
+    def loss_tokens(self) -> int:
+        """Predicted tokens with loss: position 0 is never predicted."""
+        return int((self.labels[:, 1:] != IGNORED).sum())
+
+
+def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
+    """Pads rows at the right to the longest of them."""
+    length = max(len(r.ids) for r in rows)
+    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), length), dtype=np.int64)
+    labels = np.full((len(rows), length), IGNORED, dtype=np.int64)
+    for i, row in enumerate(rows):
+        n = len(row.ids)
+        ids[i, :n] = row.ids
+        mask[i, :n] = 1
+        labels[i, row.start : n] = row.ids[row.start :]
+    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+
+
+class DataCache:
+    """Rows and encodings by content digest; the oldest goes first."""
+
+    def __init__(self) -> None:
+        self._encoded: OrderedDict[tuple[str, ...], list[Encoded]] = OrderedDict()
+        self._items: OrderedDict[tuple[str, str], list[Row]] = OrderedDict()
+
+    def sources(self, config: TrialConfig, codec: Codec) -> dict[str, list[Encoded]]:
+        """Encoded rows of every source with a share.
+
+        Raises:
+            UserError: The mixture names a source that is not there, or a file is empty.
+        """
+        refs = {ref.name: ref for ref in config.sources}
+        wanted = [name for name, share in config.mixture.items() if share > 0]
+        for name in wanted:
+            if name not in refs:
+                raise UserError(
+                    f"the mixture names '{name}', the sources are: {', '.join(refs)}.",
+                    where="mixture",
+                )
+        return {n: self._source(refs[n], config.model, codec, config.max_length) for n in wanted}
+
+    def items(self, suite: SuiteRef) -> list[Row]:
+        """The items of a suite.
+
+        Raises:
+            UserError: The file has no items, or not as many as the suite says.
+        """
+        key = (suite.path, suite.digest)
+        if key not in self._items:
+            _put(self._items, key, list(read_rows(Path(suite.path))))
+        rows = self._items[key]
+        if len(rows) != suite.items:
+            raise UserError(
+                f"suite '{suite.name}' should have {suite.items} items and has {len(rows)}.",
+                where=suite.path,
+            )
+        return rows
+
+    def _source(
+        self, ref: SourceRef, model: ModelRef, codec: Codec, max_length: int
+    ) -> list[Encoded]:
+        key = (ref.path, ref.digest, model.path, model.digest, str(max_length))
+        if key not in self._encoded:
+            rows = list(read_rows(Path(ref.path)))
+            if len(rows) != ref.rows:
+                raise UserError(
+                    f"source '{ref.name}' should have {ref.rows} rows and has {len(rows)}.",
+                    where=ref.path,
+                )
+            _put(self._encoded, key, encode_rows(codec, rows, max_length))
+        return self._encoded[key]
+
+
+def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:
+    cache[key] = value
+    while len(cache) > KEPT:
+        cache.popitem(last=False)

@@ -1,0 +1,145 @@
+"""DeepSpeed in one process: ZeRO 0 to 3 with torch's AdamW, on a GPU or on the CPU over gloo.
+
+The configuration is concrete: DeepSpeed alone resolves no `auto`, and a value that changes with
+the number of processes would change the hyperparameter under study. Its checkpoints are pickles;
+they are read only after `checkpoint.verify` has found them as this package wrote them.
+"""
+
+import logging
+import os
+import socket
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from keepgain.core.config import TrialConfig
+from keepgain.core.errors import UserError
+from keepgain.trainers.engine import adamw, micro_batch_size
+from keepgain.trainers.methods import trainable
+from keepgain.trainers.models import Numerics
+
+log = logging.getLogger(__name__)
+
+FOLDER = "deepspeed"
+TAG = "state"
+
+
+class DeepSpeedEngine:
+    """See `engine.Engine`."""
+
+    def __init__(self, model: nn.Module, config: TrialConfig, numerics: Numerics) -> None:
+        prepare_environment(numerics)
+        import deepspeed
+
+        if not deepspeed.comm.is_initialized():
+            backend = "nccl" if numerics.device.type == "cuda" else "gloo"
+            deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
+        parameters = trainable(model)
+        self._stage = config.runtime.zero_stage
+        self._adapters = config.method == "lora"
+        self.config = deepspeed_config(config, numerics)
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=model,
+            optimizer=adamw(parameters, config),
+            model_parameters=list(parameters.values()),
+            config=self.config,
+        )
+        self.model: nn.Module = self._engine.module
+
+    def forward(self, **inputs: Any) -> Any:
+        """See `engine.Engine.forward`."""
+        return self._engine(**inputs)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """See `engine.Engine.backward`; the loss is already a part of the batch's mean."""
+        self._engine.backward(loss, scale_wrt_gas=False)
+        self._boundary = self._engine.is_gradient_accumulation_boundary()
+        if not self._boundary:
+            self._engine.step()
+
+    def step(self, learning_rate: float) -> float:
+        """See `engine.Engine.step`."""
+        assert self._boundary, "a step inside an accumulation"
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm())
+
+    def save(self, folder: Path) -> None:
+        """See `engine.Engine.save`; collective: every rank calls it."""
+        self._engine.save_checkpoint(
+            str(folder / FOLDER), tag=TAG, exclude_frozen_parameters=self._adapters
+        )
+
+    def load(self, folder: Path) -> None:
+        """See `engine.Engine.load`."""
+        path, _ = self._engine.load_checkpoint(
+            str(folder / FOLDER), tag=TAG, load_module_strict=not self._adapters
+        )
+        # DeepSpeed answers None where it finds nothing, and goes on with fresh weights.
+        if path is None or self._engine.global_steps == 0:
+            raise UserError("DeepSpeed found no state in this checkpoint.", where=str(folder))
+
+    def whole(self) -> AbstractContextManager[Any]:
+        """See `engine.Engine.whole`."""
+        if self._stage < 3:
+            return nullcontext()
+        import deepspeed
+
+        gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
+            list(self.model.parameters()), modifier_rank=None
+        )
+        return gathered
+
+    def close(self) -> None:
+        """Releases hooks and buffers; the process group stays for the next run."""
+        self._engine.destroy()
+
+
+def deepspeed_config(config: TrialConfig, numerics: Numerics) -> dict[str, Any]:
+    """The whole DeepSpeed configuration, nothing left to be resolved later.
+
+    Raises:
+        UserError: The batch cannot be cut as asked (see `engine.micro_batch_size`).
+    """
+    micro = micro_batch_size(config)
+    world = config.runtime.world_size
+    return {
+        "train_batch_size": config.batch_size,
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": config.batch_size // (micro * world),
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": {
+            "stage": config.runtime.zero_stage,
+            # Small models would otherwise never be spread, and a faulty save never noticed.
+            "stage3_param_persistence_threshold": 0,
+        },
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": numerics.dtype == torch.bfloat16},
+        "steps_per_print": 1_000_000,
+        "wall_clock_breakdown": False,
+    }
+
+
+def prepare_environment(numerics: Numerics) -> None:
+    """Sets what DeepSpeed reads while it is imported, unless a launcher has set it.
+
+    Without them it looks for MPI, or compiles its communication for another layout.
+    """
+    if numerics.device.type != "cuda":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    own = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_SIZE": "1"}
+    for name, value in own.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", str(_free_port()))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,83 @@
+"""Greedy answers to many prompts, in batches of like length."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from keepgain.trainers.models import plain
+from keepgain.trainers.tokens import Codec
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Answers in the order of the prompts."""
+
+    answers: list[list[int]]
+    """Token ids up to and without the stop token."""
+    truncated: list[bool]
+    """The limit came before a stop token."""
+    tokens: int
+    """All generated tokens, stop tokens included."""
+    seconds: float
+
+
+def generate(
+    model: nn.Module,
+    codec: Codec,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    batch_size: int,
+) -> Generated:
+    """Decodes greedily: no sampling, no penalty, whatever the model folder's defaults say.
+
+    Batches are padded at the left, so that all rows end at the same place; each batch stops when
+    all its rows have. `model.generate` is as fast as a loop of our own (measured on the tiny
+    models: 16 / 23 / 48 against 16 / 25 / 45 ms for 64 rows x 12 tokens) and knows every cache.
+    """
+    from transformers import GenerationConfig
+
+    device = next(model.parameters()).device
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(codec.stop_ids),
+        pad_token_id=codec.pad_id,
+        use_cache=True,
+    )
+    answers: list[list[int]] = [[]] * len(prompts)
+    truncated = [False] * len(prompts)
+    tokens = 0
+    stops = set(codec.stop_ids)
+    began = time.perf_counter()
+    for places in batches_by_length([len(p) for p in prompts], batch_size):
+        ids, mask = pad_left([prompts[i] for i in places], codec.pad_id)
+        with torch.inference_mode():
+            output = plain(model).generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                generation_config=settings,
+            )
+        for i, row in zip(places, output[:, ids.shape[1] :].tolist(), strict=True):
+            end = next((n for n, token in enumerate(row) if token in stops), None)
+            answers[i] = row if end is None else row[:end]
+            truncated[i] = end is None
+            tokens += len(row) if end is None else end + 1
+    return Generated(answers, truncated, tokens, time.perf_counter() - began)
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Indices in batches, longest first, so that a memory limit shows at once."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    return [order[a : a + batch_size] for a in range(0, len(order), batch_size)]
+
+
+def pad_left(rows: Sequence[list[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, attention mask), int64 of shape [rows, longest]."""
+    length = max(len(r) for r in rows)
+    ids = [[pad_id] * (length - len(r)) + r for r in rows]
+    mask = [[0] * (length - len(r)) + [1] * len(r) for r in rows]
+    return torch.tensor(ids), torch.tensor(mask)
