@@ -40,6 +40,8 @@ class RungReport(StrictModel):
     cost: dict[str, float] = {}
     """`train_seconds`, `score_seconds`, `train_flops`, `peak_memory_bytes`, `parameters`,
     `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`, ..."""
+    numerics: dict[str, str] = {}
+    """Engine, world size, ZeRO stage, micro-batch, device and dtype as resolved by the worker."""
     drawn: dict[str, dict[str, int]] = {}
     """Source → {rows, tokens} drawn so far."""
     warnings: tuple[str, ...] = ()

@@ -52,6 +52,10 @@ class JobSearcher(Searcher):
     def get_state(self) -> dict[str, Any]:
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher at the start; the program (files, locks) stays here."""
+        return {}
+
 
 class ProgramCallback(Callback):
     """Tells the program what became of its jobs, in the driver's main thread."""
@@ -78,6 +82,10 @@ class ProgramCallback(Callback):
 
     def get_state(self) -> dict[str, Any] | None:
         return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As `JobSearcher.__getstate__`."""
+        return {}
 
 
 class SilentReporter(ProgressReporter):

@@ -20,6 +20,10 @@ MANIFEST = "manifest.json"
 TEMPORARY = "tmp."
 
 
+class DamagedError(UserError):
+    """A folder that is not there, not finished, or not what was written."""
+
+
 def publish(target: Path, write: Callable[[Path], None]) -> None:
     """Makes `target` appear with everything that `write` puts into the folder it is given.
 
@@ -55,29 +59,29 @@ def verify(folder: Path) -> None:
     """Checks every file of a published folder against its manifest.
 
     Raises:
-        UserError: No manifest, a name that leads outside, a link, a file missing, or one with
+        DamagedError: No manifest, a name that leads outside, a link, a file missing, or one with
             other bytes than were written.
     """
     try:
         files: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["files"]
     except (OSError, ValueError, KeyError):
-        raise UserError(
+        raise DamagedError(
             "no readable manifest, so this is not a finished checkpoint.", where=str(folder)
         ) from None
     for name, entry in files.items():
         path = folder / name
         inside = path.resolve().is_relative_to(folder.resolve())
         if not inside or path.is_symlink() or not path.is_file():
-            raise UserError(f"the file '{name}' is missing or not inside.", where=str(folder))
+            raise DamagedError(f"the file '{name}' is missing or not inside.", where=str(folder))
         if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
-            raise UserError(
+            raise DamagedError(
                 f"the file '{name}' is not what was written (size or SHA-256 differ).",
                 where=str(folder),
             )
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that were killed left in `folder`; one process writes there at a time."""
+    """Removes what killed writers left in `folder`; one process at a time writes there."""
     for path in folder.glob(f"{TEMPORARY}*"):
         shutil.rmtree(path, ignore_errors=True)
 

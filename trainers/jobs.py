@@ -1,33 +1,283 @@
 """The jobs of a worker: train a run to a rung and score it, or score a model as it is."""
 
-import contextlib
 import logging
-import os
-import resource
-import time
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
-import torch
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
-from typing_extensions import Annotated
 
-from keepgain.core.config import Runtime, ScoreConfig, SuiteRef
+from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
+from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
-from keepgain.trainers.checkpoint import read_json, remove_leftovers, verify
+from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
 from keepgain.trainers.data import DataCache
-from keepgain.trainers.failures import failure_of, is_memory
+from keepgain.trainers.failures import reply_of
 from keepgain.trainers.methods import as_served, count_parameters, load_adapter
-from keepgain.trainers.models import BaseCache, load_model, max_positions, numerics_of
+from keepgain.trainers.models import BaseCache, Numerics, load_model, max_positions, numerics_of
+from keepgain.trainers.process import logging_to, peak_memory_bytes, reset_peak_memory
 from keepgain.trainers.reference import Prompting, prompting_of
-from keepgain.trainers.run import CARD, PROGRESS, Run
+from keepgain.trainers.run import CARD, Run
 from keepgain.trainers.scoring import SuiteResult, score_suite
 from keepgain.trainers.suites import SuiteCache
+from keepgain.trainers.summary import Summary, summarise
 from keepgain.trainers.tokens import Codec
 
 log = logging.getLogger(__name__)
+
+_Request = Annotated[TrainRequest | ScoreRequest, Field(discriminator="op")]
+_REQUEST: TypeAdapter[TrainRequest | ScoreRequest] = TypeAdapter(_Request)
+
+
+class Jobs:
+    """Serves jobs one after the other; keeps bases, data and the last run's model in memory."""
+
+    def __init__(self) -> None:
+        self._bases = BaseCache()
+        self._data = DataCache()
+        self._suites = SuiteCache()
+        self._run: Run | None = None
+        self._reached = -1
+        """Rung at which `_run` stands."""
+
+    def answer(self, line: str) -> WorkReply:
+        """Does the job of one JSON request; whatever goes wrong is in the reply."""
+        try:
+            request = _REQUEST.validate_json(line)
+        except ValidationError as error:
+            return WorkReply(cause=FailureCause.EXCEPTION, detail=f"not a request: {error}")
+        return self.do(request)
+
+    def do(self, request: TrainRequest | ScoreRequest) -> WorkReply:
+        """As `answer`, for a parsed request."""
+        folder = Path(request.sweep_folder) / "runs" / request.run_key
+        folder.mkdir(parents=True, exist_ok=True)
+        with logging_to(folder / "worker.log"):
+            try:
+                remove_leftovers(folder)
+                reset_peak_memory()
+                if isinstance(request, TrainRequest):
+                    return WorkReply(report=self._train(request, folder))
+                return WorkReply(report=self._score(request, folder))
+            except Exception as error:  # the boundary: the reply and the log carry it on
+                # What is in memory may be half a step further than it says.
+                self._drop()
+                return reply_of(error)
+
+    def _train(self, request: TrainRequest, folder: Path) -> RungReport:
+        config, rung = request.config, request.rung
+        if not 0 <= rung < len(config.rungs):
+            raise UserError(f"rung {rung} of {len(config.rungs)} does not exist.", where="rung")
+        warnings: list[str] = []
+        run = self._continue(request, folder, warnings)
+        spool = Spool(Path(request.sweep_folder) / "spool", request.run_key)
+        try:
+            run.train(rung, lambda tokens, values: spool.metrics(run.key, tokens, values))
+        finally:
+            spool.close()
+        self._reached = rung
+        final = rung == len(config.rungs) - 1
+        kept = folder / f"checkpoint-r{rung}" if request.keep_checkpoint else None
+        if kept is not None:
+            run.save(kept, rung)
+            _remove_checkpoints(folder, keep=kept)
+        exported = folder / "model" if request.keep_model and final else None
+        if exported is not None:
+            run.export(exported)
+        with as_served(run.model, run.numerics.dtype):
+            results = self._score_all(
+                run.model,
+                run.codec,
+                config.suites,
+                config.model,
+                config.runtime,
+                Prompting(),
+                run.progress.tokens,
+                warnings,
+            )
+        items = folder / f"items-r{rung}.parquet"
+        write_items(items, [(run.key, r.scores) for r in results])
+        if final and kept is None:
+            _remove_checkpoints(folder, keep=None)
+        warnings += run.warnings()
+        summary = summarise(results)
+        sweep = Path(request.sweep_folder)
+        return RungReport(
+            run_key=run.key,
+            rung=rung,
+            tokens=run.progress.tokens,
+            examples=run.progress.examples,
+            final=final,
+            metrics={**summary.metrics, "train/loss": run.progress.last_loss},
+            items_path=str(items.relative_to(sweep)),
+            checkpoint=None if kept is None else str(kept.relative_to(sweep)),
+            model_folder=None if exported is None else str(exported.relative_to(sweep)),
+            cost={**_cost(run.model, run.numerics, summary), **run.cost()},
+            numerics=_tags(config.runtime, run.numerics),
+            drawn=run.mixture.drawn(),
+            warnings=tuple(warnings),
+        )
+
+    def _continue(self, request: TrainRequest, folder: Path, warnings: list[str]) -> Run:
+        """The run in memory if it is this one and not further; else from a checkpoint, or anew."""
+        run = self._run
+        if (
+            run is not None
+            and run.config == request.config
+            and run.seed == request.seed
+            and self._reached <= request.rung
+        ):
+            log.info("run %s goes on from memory at rung %d", run.key, self._reached)
+            return run
+        self._drop()
+        run = Run(request.config, request.seed, self._bases, self._data)
+        if request.resume_from is not None:
+            _resume(run, request, folder, warnings)
+        self._run = run
+        return run
+
+    def _score(self, request: ScoreRequest, folder: Path) -> RungReport:
+        config = request.config
+        # A run in memory would stand beside the model that is scored.
+        self._drop()
+        numerics = numerics_of(config.runtime)
+        sweep = Path(request.sweep_folder)
+        card = _card(config, sweep)
+        model, codec = self._to_score(config, numerics, sweep, card)
+        tokens = int(card.get("tokens", 0))
+        warnings: list[str] = []
+        results = self._score_all(
+            model,
+            codec,
+            config.suites,
+            config.model,
+            config.runtime,
+            prompting_of(config),
+            tokens,
+            warnings,
+        )
+        # A trained run may be scored again on other items: its rungs' files stay as they are.
+        items = folder / f"items-score-{config.trial_id}.parquet"
+        write_items(items, [(request.report_as, r.scores) for r in results])
+        summary = summarise(results)
+        return RungReport(
+            run_key=request.report_as,
+            rung=0,
+            tokens=tokens,
+            examples=int(card.get("examples", 0)),
+            final=True,
+            metrics=summary.metrics,
+            items_path=str(items.relative_to(sweep)),
+            cost={
+                **_cost(model, numerics, summary),
+                "parameters": float(count_parameters(model)["parameters"]),
+            },
+            numerics=_tags(config.runtime, numerics),
+            warnings=tuple(warnings),
+        )
+
+    def _to_score(
+        self, config: ScoreConfig, numerics: Numerics, sweep: Path, card: Mapping[str, object]
+    ) -> tuple[nn.Module, Codec]:
+        if config.checkpoint is not None and card["method"] == "full":
+            model = load_model(sweep / config.checkpoint, numerics.dtype).to(numerics.device)
+            return model, self._bases.codec(config.model, model)
+        base = self._bases.load(config.model, numerics.dtype, numerics.device)
+        if config.checkpoint is None:
+            return base.model, base.codec
+        return load_adapter(base.model, str(sweep / config.checkpoint)), base.codec
+
+    def _score_all(
+        self,
+        model: nn.Module,
+        codec: Codec,
+        suites: tuple[SuiteRef, ...],
+        ref: ModelRef,
+        runtime: Runtime,
+        prompting: Prompting,
+        tokens: int,
+        warnings: list[str],
+    ) -> list[SuiteResult]:
+        results = []
+        limit = max_positions(model)
+        read: Callable[[SuiteRef], list] = self._data.items
+        for suite in suites:
+            items = self._suites.get(suite, ref, prompting, codec, limit, read)
+            if items.shortened:
+                warnings.append(
+                    f"{items.shortened} of {len(items.rows)} items of {suite.split}/{suite.name} "
+                    f"were cut to the model's {limit} positions"
+                )
+            results.append(score_suite(model, codec, items, runtime.scoring_batch_size, tokens))
+        return results
+
+    def _drop(self) -> None:
+        if self._run is not None:
+            self._run.close()
+        self._run, self._reached = None, -1
+
+
+def _resume(run: Run, request: TrainRequest, folder: Path, warnings: list[str]) -> None:
+    """Loads the checkpoint asked for; if it is gone or damaged, the newest whole one before it.
+
+    Starting over gives the same figures and costs their time again; the report says so.
+
+    Raises:
+        UserError: The checkpoint is whole and belongs to something else.
+    """
+    asked = Path(request.sweep_folder) / str(request.resume_from)
+    own = [folder / f"checkpoint-r{n}" for n in range(request.rung, -1, -1)]
+    for path in [asked, *(p for p in own if p != asked and p.exists())]:
+        try:
+            run.load(path, at_most=request.rung)
+        except DamagedError as error:
+            warnings.append(f"checkpoint not used: {error}")
+            log.warning("checkpoint not used: %s", error)
+            continue
+        log.info("run %s goes on from %s at %d tokens", run.key, path, run.progress.tokens)
+        return
+    warnings.append("no whole checkpoint was left: the run started over")
+
+
+def _remove_checkpoints(folder: Path, keep: Path | None) -> None:
+    for path in folder.glob("checkpoint-r*"):
+        if path != keep:
+            shutil.rmtree(path)
+
+
+def _card(config: ScoreConfig, sweep: Path) -> dict[str, object]:
+    """What the folder of tuned weights says about itself; empty for a base."""
+    if config.checkpoint is None:
+        return {}
+    folder = sweep / config.checkpoint
+    verify(folder)
+    card = read_json(folder / CARD)
+    if card["base"]["digest"] != config.model.digest:
+        raise UserError(
+            f"these weights were tuned from another base than '{config.model.name}'.",
+            where=str(folder),
+        )
+    return card
+
+
+def _cost(model: nn.Module, numerics: Numerics, summary: Summary) -> dict[str, float]:
+    return {**summary.cost, "peak_memory_bytes": float(peak_memory_bytes(numerics.device))}
+
+
+def _tags(runtime: Runtime, numerics: Numerics) -> dict[str, str]:
+    """What like for like needs to be equal, with `auto` resolved."""
+    return {
+        "engine": runtime.engine,
+        "zero_stage": str(runtime.zero_stage),
+        "world_size": str(runtime.world_size),
+        "micro_batch_size": str(runtime.micro_batch_size or "batch"),
+        "scoring_batch_size": str(runtime.scoring_batch_size),
+        "device": numerics.device.type,
+        "dtype": str(numerics.dtype).removeprefix("torch."),
+    }

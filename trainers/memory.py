@@ -40,7 +40,9 @@ class Estimate:
     def explain(self) -> str:
         """One line a part, and the sum; for the plan and for refusals."""
         width = max(len(p.name) for p in self.parts)
-        lines = [f"{p.name:<{width}}  {human_bytes(p.bytes):>9}  {p.arithmetic}" for p in self.parts]
+        lines = [
+            f"{p.name:<{width}}  {human_bytes(p.bytes):>9}  {p.arithmetic}" for p in self.parts
+        ]
         return "\n".join([*lines, f"{'sum':<{width}}  {human_bytes(self.bytes):>9}"])
 
 

@@ -18,7 +18,6 @@ class Progress:
     truncated: int = 0
     """Rows drawn that were cut to `max_length`."""
     train_seconds: float = 0.0
-    score_seconds: float = 0.0
     last_loss: float = 0.0
     """Mean answer loss in nats per token at the last point of the curve."""
 

@@ -72,6 +72,25 @@ class Run:
         adapters = self.counts["trainable"] if self.config.method == "lora" else None
         return training_flops(self.counts["non_embedding"], self.progress.tokens, adapters)
 
+    def cost(self) -> dict[str, float]:
+        """Costs over all rungs so far, as `core.record.RungReport.cost` names them."""
+        return {
+            "train_seconds": self.progress.train_seconds,
+            "train_flops": self.flops,
+            "parameters": float(self.counts["parameters"]),
+            "trainable_parameters": float(self.counts["trainable"]),
+        }
+
+    def warnings(self) -> list[str]:
+        """What the reader of the run should know."""
+        cut = self.progress.truncated
+        if not cut:
+            return []
+        return [
+            f"{cut} of {self.progress.examples} rows drawn were cut to "
+            f"{self.config.max_length} tokens"
+        ]
+
     def train(self, rung: int, on_point: Callable[[int, Mapping[str, float]], None]) -> None:
         """Trains to the end of a rung; does nothing where the run is there already."""
         train_to(
@@ -103,18 +122,27 @@ class Run:
 
         publish(folder, write)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, at_most: int) -> None:
         """Goes on from a checkpoint of this very run.
 
+        Args:
+            at_most: Rung that the checkpoint may not be beyond.
+
         Raises:
-            UserError: It is damaged, of another run, or of another engine, ZeRO stage or world
-                size: refused before any training.
+            DamagedError: It is not there or not whole; the run is as it was.
+            UserError: It is beyond the rung, of another run, or of another engine, ZeRO stage or
+                world size: refused before any training.
         """
         verify(folder)
         state = read_json(folder / PROGRESS)
         if state["run_key"] != self.key:
             raise UserError(
                 f"this checkpoint belongs to run {state['run_key']}, not {self.key}.",
+                where=str(folder),
+            )
+        if state["rung"] > at_most:
+            raise UserError(
+                f"this checkpoint is at rung {state['rung']}, beyond rung {at_most}.",
                 where=str(folder),
             )
         here = self.config.runtime.model_dump(mode="json")

@@ -27,8 +27,10 @@ class SuiteResult:
 
     scores: ItemScores
     seconds: float
+    prompted: int
+    """Items with a prompt: all but plain texts."""
     prompt_tokens: int
-    """Over all items."""
+    """Over those items."""
     generated_tokens: int = 0
     generation_seconds: float = 0.0
     answer_tokens: float = 0.0
@@ -62,12 +64,11 @@ def _exact_match(
     began = time.perf_counter()
     made = generate(model, codec, items.prompts, items.max_new_tokens, batch_size)
     texts = [codec.text(a).strip() for a in made.answers]
-    hits = [
-        float(t == row.answer.strip()) for t, row in zip(texts, items.rows, strict=True)
-    ]
+    hits = [float(t == row.answer.strip()) for t, row in zip(texts, items.rows, strict=True)]
     return SuiteResult(
         scores=_item_scores(items, np.array(hits), np.ones(len(hits)), tokens),
         seconds=time.perf_counter() - began,
+        prompted=len(items.rows),
         prompt_tokens=sum(len(p) for p in items.prompts),
         generated_tokens=made.tokens,
         generation_seconds=made.seconds,
@@ -87,18 +88,16 @@ def _bits_per_byte(
         rows = [_row(items, i) for i in places]
         bits[places] = log_losses(model, codec, rows) / math.log(2)
     sizes = np.array(items.bytes, dtype=np.float64)
+    asked = [p for p, row in zip(items.prompts, items.rows, strict=True) if row.kind != "text"]
     return SuiteResult(
         scores=_item_scores(items, bits / sizes, sizes, tokens),
         seconds=time.perf_counter() - began,
-        prompt_tokens=sum(
-            len(p) for p, row in zip(items.prompts, items.rows, strict=True) if row.kind != "text"
-        ),
+        prompted=len(asked),
+        prompt_tokens=sum(len(p) for p in asked),
     )
 
 
-def log_losses(
-    model: nn.Module, codec: Codec, rows: list[Encoded]
-) -> npt.NDArray[np.float64]:
+def log_losses(model: nn.Module, codec: Codec, rows: list[Encoded]) -> npt.NDArray[np.float64]:
     """Sum of -ln p over each row's predicted tokens, in nats; float64 of shape [rows]."""
     logits, targets = scored_logits(model, codec, rows)
     wanted = targets != IGNORED

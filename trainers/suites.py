@@ -106,9 +106,7 @@ def prepare_suite(
     return SuiteItems(suite, rows, prompts, answers, sizes, new_tokens, shortened)
 
 
-def _generation_limit(
-    prompts: list[list[int]], answers: list[list[int]], limit: int | None
-) -> int:
+def _generation_limit(prompts: list[list[int]], answers: list[list[int]], limit: int | None) -> int:
     """The longest reference and some more, less where that would cut prompts at their left."""
     longest = max((len(a) for a in answers), default=0)
     wanted = longest + EXTRA_TOKENS

@@ -32,9 +32,10 @@ def main() -> None:
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
     """Answers each line of `requests` with one line on `replies`."""
-    from keepgain.trainers.jobs import Jobs, prepare_torch
+    from keepgain.trainers.jobs import Jobs
+    from keepgain.trainers.process import prepare_libraries
 
-    prepare_torch()
+    prepare_libraries()
     jobs = Jobs()
     for line in requests:
         if line.strip():

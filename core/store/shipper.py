@@ -55,6 +55,7 @@ class Shipper:
         self._open = False
         self._lock: IO[str] | None = None
         self._stopping = threading.Event()
+        self._draining = threading.Event()
         self._wake = threading.Event()
         self._shipped = threading.Condition()
         self._waiting: str | None = None
@@ -109,13 +110,17 @@ class Shipper:
         """
         target = self._tail.complete_sizes()
         deadline = time.monotonic() + timeout_seconds
-        with self._shipped:
-            while not self._reached(target):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
-                    return False
-                self._wake.set()
-                self._shipped.wait(min(left, POLL_SECONDS))
+        self._draining.set()  # shorter pauses while somebody waits
+        self._wake.set()
+        try:
+            with self._shipped:
+                while not self._reached(target):
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self._thread.is_alive():
+                        return False
+                    self._shipped.wait(min(left, POLL_SECONDS))
+        finally:
+            self._draining.clear()
         return True
 
     def close(self, timeout_seconds: float = 40.0) -> None:
@@ -170,7 +175,7 @@ class Shipper:
                 if first_line(error) != self._waiting:
                     self._waiting = first_line(error)
                     log.warning("%s (trying again)", self.trouble)
-                self._pause(min(0.5 * 2**failures, LONGEST_PAUSE))
+                self._pause(min(0.5 * 2 ** min(failures, 8), LONGEST_PAUSE))
                 continue
             failures, self._waiting = 0, None
             if not more:
@@ -179,7 +184,7 @@ class Shipper:
     def _pause(self, seconds: float) -> None:
         with self._shipped:
             self._shipped.notify_all()
-        self._wake.wait(seconds)
+        self._wake.wait(min(seconds, POLL_SECONDS) if self._draining.is_set() else seconds)
         self._wake.clear()
 
     def _step(self) -> bool:

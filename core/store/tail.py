@@ -112,7 +112,7 @@ def _timed(lines: list[Line]) -> Iterator[tuple[int, Line]]:
 def _event(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

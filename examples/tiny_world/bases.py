@@ -47,7 +47,7 @@ class Size:
 SIZES = {
     "xs": Size(width=32, layers=2, heads=2, inner=96, steps=1000, learning_rate=4e-3),
     "s": Size(width=64, layers=2, heads=4, inner=176, steps=1000, learning_rate=3e-3),
-    "m": Size(width=96, layers=3, heads=4, inner=256, steps=1200, learning_rate=4e-3),
+    "m": Size(width=96, layers=3, heads=4, inner=256, steps=1500, learning_rate=3e-3),
 }
 
 

@@ -21,8 +21,9 @@ def make_sampler(name: SamplerName, *, seed: int, objectives: int, parents: int)
     """A sampler for one draw.
 
     Args:
-        name: TPE is univariate where there are several objectives (Optuna's default; multivariate
-            with groups got stuck missing a size in our measurements, docs/DECISIONS.md).
+        name: TPE is univariate where there are several objectives, which is Optuna's default;
+            with groups it got stuck in our comparison (mean hypervolume 1.167, sd .106, against
+            1.236, after 100 trials, 15 seeds).
         seed: Of this draw.
         objectives: Number of objectives.
         parents: How many results make it worth fitting: TPE draws at random below this many

@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from keepgain.core.errors import UserError
 from keepgain.core.metrics import Direction
 from keepgain.core.status import Stage
+from keepgain.sweeps.search.journal import fresh_journal
 from keepgain.sweeps.search.ledger import Asked, Event, SearchStarted
 from keepgain.sweeps.search.replay import RunState, replay
 from keepgain.sweeps.search.samplers import SamplerName
@@ -94,7 +93,7 @@ class StratifiedSearch:
             trials_per_model=trials_per_model,
             generation_size=min(size, trials_per_model),
         )
-        storage = _fresh_journal(journal)
+        storage = fresh_journal(journal)
         self._strata = {
             model: Stratum(model, self.design, storage, f"{study_prefix}/{model}")
             for model in models
@@ -285,13 +284,3 @@ def _check(
     for name, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1 (given: {value}).")
-
-
-def _fresh_journal(path: Path) -> JournalStorage:
-    """An empty journal, without the lock that a killed driver may have left (30 s of waiting)."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    for left in path.parent.glob(f"{path.name}.lock*"):
-        left.unlink(missing_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))

@@ -156,3 +156,51 @@ def _draw(rng: np.random.Generator, difficulty: np.ndarray, truth: float) -> np.
     q = ndtri(np.clip(truth, 1e-6, 1 - 1e-6))
     chance = ndtr((q - b * difficulty) / np.sqrt(1 - b * b))
     return (rng.random(len(difficulty)) < chance).astype(np.float64)
+
+
+def exact(
+    configurations: Mapping[str, tuple[str, str, Mapping[str, np.ndarray]]],
+    *,
+    measures: Mapping[str, str],
+    question: Question | None = None,
+    sizes: Mapping[str, int] = SIZES,
+    scorer: str = "exact_match",
+) -> Evidence:
+    """Evidence with given item scores, the same on both splits, for hand-worked cases.
+
+    Args:
+        configurations: Name → (model, kind, suite → scores of shape [n, S]).
+        measures: Suite → `gain` or `forgetting`.
+    """
+    runs: list[RunRecord] = []
+    items: list[tuple[str, ItemScores]] = []
+    for name, (model, kind, arrays) in configurations.items():
+        arm: Arm | None = None if kind == "trial" else "base" if kind == "base" else "few_shot"
+        trial = Trial(name, model, 0.0, arm=arm)
+        for seed in range(next(iter(arrays.values())).shape[1]):
+            run = _run(trial, Stage.BASE if arm else Stage.CONFIRM, seed, sizes)
+            runs.append(run)
+            for suite, values in arrays.items():
+                for split in ("validation", "test"):
+                    given = scores(suite, split, values[:, seed], run.tokens, metric=scorer)
+                    items.append((run.run_key, given))
+    sweep = SweepRecord(
+        id="exact-123456",
+        name="exact",
+        stage=Stage.DECIDED,
+        question=question or Question(),
+        suites=tuple(
+            SuiteInfo.model_validate({"name": s, "measures": m, "scorer": scorer})
+            for s, m in measures.items()
+        ),
+        models=tuple(ModelInfo(name=n, digest=n, parameters=p) for n, p in sizes.items()),
+        runs=tuple(runs),
+    )
+    return Evidence(sweep=sweep, items=tuple(items))
+
+
+def ones(right: int, n: int, seeds: int = 2, start: int = 0) -> np.ndarray:
+    """n items of which `right`, from `start` on, are right in every one of the seeds."""
+    column = np.zeros(n)
+    column[start : start + right] = 1.0
+    return np.repeat(column[:, None], seeds, axis=1)

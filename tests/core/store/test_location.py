@@ -47,7 +47,7 @@ def test_a_server_keeps_sweep_folders_in_the_nearest_keepgain(tmp_path: Path) ->
 
 @pytest.mark.parametrize("text", ["file:///tmp/x", "./mlruns", "mlruns", "/a/b/mlruns/"])
 def test_file_stores_are_refused_with_the_way_out(text: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="maintenance mode.*migrate-filestore"):
+    with pytest.raises(UserError, match=r"maintenance mode.*migrate-filestore"):
         resolve_store(text, cwd=tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_relative_sqlite_paths_start_at_the_working_directory(tmp_path: Path) ->
 @pytest.mark.parametrize("text", [None, "store", "./.keepgain", "sqlite:///m.db", "INSIDE"])
 def test_a_ray_job_refuses_stores_that_vanish_with_it(text: str | None, tmp_path: Path) -> None:
     given = str(tmp_path / "job" / "store") if text == "INSIDE" else text
-    with pytest.raises(UserError, match="temporary copy.*absolute path"):
+    with pytest.raises(UserError, match=r"temporary copy.*absolute path"):
         require_durable(given, tmp_path / "job")
 
 

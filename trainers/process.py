@@ -1,0 +1,62 @@
+"""This process: its threads and determinism, its peak memory, where its log goes."""
+
+import logging
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+def prepare_libraries() -> None:
+    """As many threads as `OMP_NUM_THREADS` says (1), deterministic kernels, no progress bars.
+
+    On a GPU some operations have no deterministic kernel; they warn instead of raising.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Filling fresh memory with NaN only serves to find reads of it, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def reset_peak_memory() -> None:
+    """Starts a new measurement of `peak_memory_bytes`, where the system can do that."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        log.info("peak memory covers the whole process (%s)", error)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Highest memory since the reset: allocated on the GPU, else resident in this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Appends what is logged in the context to `path`, besides where it goes anyway."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
