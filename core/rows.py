@@ -90,5 +90,5 @@ def read_rows(path: Path) -> Iterator[Row]:
         for number, line in enumerate(handle, 1):
             try:
                 yield row_from_json(json.loads(line))
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                 raise UserError("not a normalised row.", where=f"{path}:{number}") from None

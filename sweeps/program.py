@@ -350,8 +350,9 @@ class SweepProgram:
             return {}
         found = self._objectives(run) if job.purpose in ("search", "confirm") else None
         if found is None:
-            scores = {k: v for k, v in run.last_report.metrics.items() if not k.startswith("train")}
-            return {k.partition("/")[2]: v for k, v in scores.items()}
+            names = {s.name for s in self.prepared.score_suites("validation")}
+            scores = {k.partition("/")[2]: v for k, v in run.last_report.metrics.items()}
+            return {name: v for name, v in scores.items() if name in names}
         figures = {"gain": found.gain}
         return figures if found.forgetting is None else figures | {"forgetting": found.forgetting}
 

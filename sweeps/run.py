@@ -128,50 +128,48 @@ def _run_locked(
         on_test=keeper.open_test,
         on_stage=keeper.finished,
     )
-    with progress:
-        completed = run_program(
-            program,
-            sweep_id=sweep_id,
-            folder=folder,
-            resources=resources,
-            slots=slots.count,
-            env=_worker_env(resources),
-        )
-        open_runs = 0 if program.finished else program.interrupt()
-    search.close(interrupted=not program.finished)
-    if program.reused:
-        say(f"{program.reused} finished runs of other sweeps were reused")
-    code = _ending(program, completed, open_runs, recorder, keeper, say)
-    recorder.flush()
-    shipped = shipper.drain(DRAIN_SECONDS)
-    trouble = (
-        None if shipped and shipper.trouble is None else (shipper.trouble or "not all shipped")
-    )
+    try:
+        with progress:
+            run_program(
+                program,
+                sweep_id=sweep_id,
+                folder=folder,
+                resources=resources,
+                slots=slots.count,
+                env=_worker_env(resources),
+            )
+        code = _ending(program, recorder, keeper, say)
+    except BaseException:
+        # A fault of ours or a second Ctrl-C: what ran is marked, so that nothing stays RUNNING.
+        program.interrupt()
+        recorder.parent_ended("FAILED")
+        raise
+    finally:
+        search.close(interrupted=not program.finished)
+        recorder.flush()
+        shipped = shipper.drain(DRAIN_SECONDS)
     shutil.rmtree(folder / "ray", ignore_errors=True)  # Tune's own files: never read again
+    trouble = shipper.trouble or (None if shipped else "not everything is shipped yet")
     return Outcome(code, sweep_id, folder, store, trouble)
 
 
 def _ending(
-    program: SweepProgram,
-    completed: bool,
-    open_runs: int,
-    recorder: Recorder,
-    keeper: "_Keeper",
-    say: Callable[[str], None],
+    program: SweepProgram, recorder: Recorder, keeper: "_Keeper", say: Callable[[str], None]
 ) -> int:
     """Saves what there is, ends the parent run, says how it went."""
-    if program.aborted is not None:
-        say(f"the sweep stopped: {program.aborted}")
-        keeper.save(keeper.stage)
-        recorder.parent_tags({"keepgain.reason": program.aborted})
-        recorder.parent_ended("FAILED")
-        return EXIT_FAILED
-    if program.stage is Stage.DECIDED:
+    if program.reused:
+        say(f"{program.reused} finished runs of other sweeps were reused")
+    if program.finished and program.aborted is None:
         keeper.decide()
         recorder.parent_ended("FINISHED")
         return EXIT_OK
-    assert not completed, "the runner returned before the program had finished"
+    open_runs = program.interrupt()
     keeper.save(keeper.stage)
+    if program.aborted is not None:
+        say(f"the sweep stopped: {program.aborted}")
+        recorder.parent_tags({"keepgain.reason": program.aborted})
+        recorder.parent_ended("FAILED")
+        return EXIT_FAILED
     recorder.parent_ended("KILLED")
     say(f"interrupted: {open_runs} running jobs are marked so; the same command continues")
     return EXIT_INTERRUPTED

@@ -29,7 +29,7 @@ def test_jobs(prepared: Prepared, folder: Path, runs: Iterable[RunState]) -> lis
 def _job(prepared: Prepared, folder: Path, run: RunState) -> Job:
     config = _config(prepared, folder, run)
     key = run_key(config.trial_id, 0)
-    what = run.asked.arm or f"{run.asked.trial_id[:6]} seed {run.asked.seed}"
+    what = run.asked.arm or f"{run.asked.trial_id[:6]} (seed {run.asked.seed})"
     return Job(
         purpose="test",
         label=f"{run.asked.model} {what}",

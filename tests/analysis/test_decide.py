@@ -113,8 +113,9 @@ def test_a_smaller_size_that_loses_to_the_arm_gives_way_to_a_larger_that_wins() 
 
 
 def test_too_few_items_are_not_resolved_and_the_number_needed_is_said() -> None:
-    trials = [Trial("big", "m", 0.60, 0.77), Trial("arm", "m", 0.5, arm="few_shot")]
-    decision = decide(trials, n_items=40, seed_sd=0.0, rng_seed=8).decision
+    trials = [Trial("big", "m", 0.60, 0.85), Trial("arm", "m", 0.5, arm="few_shot")]
+    question = Question(delta=0.05, max_forgetting=0.15)
+    decision = decide(trials, n_items=40, seed_sd=0.0, question=question).decision
     assert (decision.status, decision.model) == ("not_resolved", None)
     assert "would resolve it with 80 % power (now 40)" in decision.reason
 

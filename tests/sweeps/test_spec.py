@@ -12,6 +12,11 @@ from keepgain.sweeps.spec import load_spec, measures_of, spec_space
 from tests.sweeps.tiny_models import spec_text
 
 GOOD = spec_text(["m0", "m1"])
+RATE = "learning_rate: {log: [1e-5, 1e-3]}"
+SPACE = "space.learning_rate"
+WORKERS = "resources.workers_per_trial"
+END = "prices: {gpu"
+SMOKE = "    search: {trials_per_model: 4}"
 
 # what to replace in the good spec, by what, key named by the message, words of the message
 MALFORMED: list[tuple[str, str, str, str]] = [
@@ -44,9 +49,9 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     ("scorer: exact_match", "scorer: accuracy", "suites.gain.scorer", "'exact_match'"),
     ("  gain: {from", "  quality: {from", "suites.quality", "measures"),
     ("  gain: {from", "  forgetting_2: {from", "suites", "no suite measures gain"),
-    ("learning_rate: {log: [1e-5, 1e-3]}", "learning_rate: {log: [0, 1]}", "space.learning_rate", "above 0"),
-    ("learning_rate: {log: [1e-5, 1e-3]}", "learning_rate: {log: [2, 1]}", "space.learning_rate", "below"),
-    ("  learning_rate: {log: [1e-5, 1e-3]}\n", "", "space", "no learning_rate"),
+    (RATE, "learning_rate: {log: [0, 1]}", SPACE, "above 0"),
+    (RATE, "learning_rate: {log: [2, 1]}", SPACE, "below"),
+    (f"  {RATE}\n", "", "space", "no learning_rate"),
     ("method: [full, lora]", "method: [full, [lora]]", "space.method", "given"),
     ("method: [full, lora]", "methd: [full, lora]", "space.methd", "method"),
     ("when: {method: lora}", "when: {engine: x}", "space.lora.rank", "engine"),
@@ -63,17 +68,17 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     ("delta: 0.02", "delta: .nan", "question.delta", "finite"),
     ("cost: usd_per_million_tokens", "cost: money", "question.cost", "parameters"),
     ("prices: {gpu_hour_usd: 2.5}\n", "", "question.cost", "needs a price"),
-    ("prices: {gpu", "training: {epochs: 1, budget_tokens: 5}\nprices: {gpu", "training", "one budget"),
-    ("prices: {gpu", "training: {rungs: [0.5]}\nprices: {gpu", "training.rungs", "end with 1"),
-    ("prices: {gpu", "training: {rungs: []}\nprices: {gpu", "training.rungs", "at least 1"),
-    ("prices: {gpu", "training: {zero_stage: 2}\nprices: {gpu", "training", "deepspeed"),
-    ("prices: {gpu", "training: {mixture: {tickets: 0.4}}\nprices: {gpu", "training", "sum to 1"),
-    ("prices: {gpu", "training: {mixture: {x: 1}}\nprices: {gpu", "training.mixture.x", "unknown"),
-    ("prices: {gpu", "resources: {workers_per_trial: 2}\nprices: {gpu", "resources.workers_per_trial", "deepspeed"),
-    ("prices: {gpu", "reference_arms: [{few_shot: 0}]\nprices: {gpu", "reference_arms.0.few_shot", "1"),
-    ("prices: {gpu", "reference_arms: [{}]\nprices: {gpu", "reference_arms.0", "exactly one"),
-    ("prices: {gpu", "allow: [everything]\nprices: {gpu", "allow.0", "split_overlap"),
-    ("    search: {trials_per_model: 4}", "    search: {trials: 4}", "search.trials", "unknown key"),
+    (END, "training: {epochs: 1, budget_tokens: 5}\n" + END, "training", "one budget"),
+    (END, "training: {rungs: [0.5]}\n" + END, "training.rungs", "end with 1"),
+    (END, "training: {rungs: []}\n" + END, "training.rungs", "at least 1"),
+    (END, "training: {zero_stage: 2}\n" + END, "training", "deepspeed"),
+    (END, "training: {mixture: {tickets: 0.4}}\n" + END, "training", "sum to 1"),
+    (END, "training: {mixture: {x: 1}}\n" + END, "training.mixture.x", "unknown"),
+    (END, "resources: {workers_per_trial: 2}\n" + END, WORKERS, "deepspeed"),
+    (END, "reference_arms: [{few_shot: 0}]\n" + END, "reference_arms.0.few_shot", "1"),
+    (END, "reference_arms: [{}]\n" + END, "reference_arms.0", "exactly one"),
+    (END, "allow: [everything]\n" + END, "allow.0", "split_overlap"),
+    (SMOKE, "    search: {trials: 4}", "search.trials", "unknown key"),
     ("profiles:\n", "profiles: 3\nxx:\n", "profiles", "map names"),
 ]  # fmt: skip
 
@@ -98,7 +103,7 @@ def test_fault_names_file_key_and_what_is_allowed(
     [
         ("", "empty"),
         ("- a\n", "mapping"),
-        ("name: a\n---\nname: b\n", "single document"),
+        ("name: a\n---\nname: b\n", "another document"),
         ("name:\ta\n\tmodels: b", "tabs"),
         ("name: !!python/object/apply:os.system [ls]\n", "python"),
         ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60) + "]\n", "aliases"),

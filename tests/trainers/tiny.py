@@ -114,9 +114,7 @@ def words(count: int, first: int = 0) -> list[Row]:
 def source(folder: Path, name: str, rows: list[Row], role: str = "task") -> SourceRef:
     path = folder / f"{name}.jsonl"
     write_rows(path, rows)
-    return SourceRef(
-        name=name, role=role, path=str(path), digest=file_digest(path), rows=len(rows)
-    )
+    return SourceRef(name=name, role=role, path=str(path), digest=file_digest(path), rows=len(rows))
 
 
 def suite(folder: Path, name: str, rows: list[Row], scorer: str, **options: Any) -> SuiteRef:
@@ -143,16 +141,18 @@ def trial(folder: Path, model: ModelRef, **options: Any) -> TrialConfig:
         "budget": 4000,
         "rungs": (2000, 4000),
         "mixture": {"task": 0.75, "replay": 0.25},
-        "sources": (
-            source(folder, "task", sums(60)),
-            source(folder, "replay", words(30), "replay"),
-        ),
-        "suites": (
-            suite(folder, "sums", sums(20, 60), "exact_match"),
-            suite(folder, "words", words(12, 30), "bits_per_byte", measures="forgetting"),
-        ),
         **options,
     }
+    if "sources" not in fields:
+        fields["sources"] = (
+            source(folder, "task", sums(60)),
+            source(folder, "replay", words(30), "replay"),
+        )
+    if "suites" not in fields:
+        fields["suites"] = (
+            suite(folder, "sums", sums(20, 60), "exact_match"),
+            suite(folder, "words", words(12, 30), "bits_per_byte", measures="forgetting"),
+        )
     if fields.get("method") == "lora" and "lora" not in fields:
         fields["lora"] = LoraSettings(rank=4, dropout=0.1)
     return TrialConfig(**fields)

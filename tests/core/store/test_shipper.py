@@ -89,7 +89,7 @@ def test_a_sweep_is_one_parent_with_readable_children(location: StoreLocation) -
 
 
 def test_killed_while_shipping_leaves_no_gap_and_no_duplicate(location: StoreLocation) -> None:
-    steps = 6000
+    steps = 3000
     for writer in ("a-s0", "b-s0"):
         spool = Spool(spool_folder(location), writer)
         spool.start(writer, writer, {"x": 1}, {})

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keepgain.core.errors import UserError
+from keepgain.core.items import ItemScores, read_items, write_items
+
+# Characters that numpy's fixed-width strings and Parquet both keep: no NUL, no surrogates.
+WORDS = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=8
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def item_scores(draw: st.DrawFn, number: int) -> ItemScores:
+    n = draw(st.integers(1, 6))
+    labels = st.tuples(*[st.none() | WORDS] * n)
+    return ItemScores(
+        suite=draw(WORDS),
+        split=draw(st.sampled_from(["validation", "test"])),
+        metric="exact_match",
+        item_ids=np.array([draw(WORDS) for _ in range(n)], dtype=np.str_),
+        values=np.array([draw(NUMBERS) for _ in range(n)]),
+        weights=np.array([draw(st.floats(0.5, 9)) for _ in range(n)]),
+        tokens=number,  # keeps neighbours apart: a run is scored once per suite and rung
+        groups=_or_nothing(draw(labels)),
+        clusters=_or_nothing(draw(labels)),
+    )
+
+
+def _or_nothing(labels: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    return labels if any(label is not None for label in labels) else ()
+
+
+def flat(pair: tuple[str, ItemScores]) -> tuple[object, ...]:
+    key, s = pair
+    return (
+        *(key, s.suite, s.split, s.metric, s.tokens, s.groups, s.clusters),
+        *(s.item_ids.tolist(), s.values.tolist(), s.weights.tolist()),
+    )
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_items_come_back_exactly(tmp_path: Path, data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, 4))
+    pairs = [(data.draw(WORDS), data.draw(item_scores(number=i))) for i in range(count)]
+    write_items(tmp_path / "items.parquet", pairs)
+    assert [flat(p) for p in read_items(tmp_path / "items.parquet")] == [flat(p) for p in pairs]
+
+
+def test_writing_leaves_no_temporary_file_and_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    scores = ItemScores("s", "test", "m", np.array(["a"]), np.array([1.0]), np.array([2.0]))
+    write_items(path, [("k", scores)])
+    write_items(path, [])
+    assert read_items(path) == []
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_such_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        read_items(path)
+    assert caught.value.where == str(path)
+    path.write_bytes(b"PAR1 not at all")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_items(path)
+
+
+def test_the_mean_is_weighted() -> None:
+    scores = ItemScores(
+        "s", "test", "m", np.array(["a", "b"]), np.array([1.0, 4.0]), np.array([2.0, 1.0])
+    )
+    assert scores.mean == 2.0
+
+
+def test_columns_of_different_lengths_are_a_fault() -> None:
+    with pytest.raises(AssertionError, match="lengths"):
+        ItemScores("s", "test", "m", np.array(["a"]), np.array([1.0, 2.0]), np.array([1.0]))
