@@ -159,7 +159,7 @@ def _warnings(measures: Measures, split: Split) -> tuple[str, ...]:
     table = measures.table
     found = [*table.sweep.warnings, *objectives.problems(table.sweep.suites)]
     for model in table.sweep.models:
-        base = table.base(model.name)
+        base = measures.base(model.name)
         if base is None or not base.has(split):
             if table.trials(model.name, split):
                 found.append(f"the base {model.name} was not scored on {split}: no gain, no drop.")

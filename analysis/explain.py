@@ -43,8 +43,11 @@ def explain(scene: Scene) -> str:
         "not_resolved": _not_resolved,
         "infeasible": _infeasible,
     }
-    sentences = [_preface(scene), *tellers[scene.verdict.outcome](scene), *_limits(scene)]
-    return " ".join(words.clean(s) for s in sentences if s)
+    preface = _preface(scene)
+    told = [s for s in tellers[scene.verdict.outcome](scene) if s]
+    if preface:
+        told[0] = told[0][0].lower() + told[0][1:]
+    return " ".join(words.clean(s) for s in [preface, *told, *_limits(scene)] if s)
 
 
 def _preface(scene: Scene) -> str:
@@ -77,7 +80,8 @@ def _recommended(scene: Scene) -> list[str]:
         f"{words.interval(task, scene.scorer)} on {items} over "
         f"{words.count(task.n_seeds, 'seed')}."
     ]
-    sentences += [_standing(scene, pick), _below(scene, pick), _forgetting(scene, pick)]
+    sentences += [_standing(scene, pick), *_above(scene, pick), _below(scene, pick)]
+    sentences.append(_forgetting(scene, pick))
     arm = scene.verdict.against_arm.get(pick.model)
     if arm is not None and arm.uncertain is not None and scene.verdict.arm is not None:
         sentences.append(
@@ -97,11 +101,16 @@ def _do_not_fine_tune(scene: Scene) -> list[str]:
     arm = scene.verdict.arm
     assert arm is not None
     level = scene.measures.estimates(arm, scene.split)["task_score"]
-    parts = [
-        f"{s.model} by {words.amount(-c.uncertain.value, scene.scorer)}"
-        for s in scene.verdict.sizes
-        if (c := scene.verdict.against_arm.get(s.model)) and c.uncertain
-    ]
+    parts = []
+    for size in scene.verdict.sizes:
+        check = scene.verdict.against_arm.get(size.model)
+        if check is None or check.uncertain is None:
+            continue
+        if check.holds_at_point:
+            broken = [_broken(c) for c in size.checks if not c.holds_at_point]
+            parts.append(f"{size.model} scores more, but {words.join(broken)}")
+        else:
+            parts.append(f"{size.model} {_against(check, named=False)}")
     extra = (
         f" Fine-tuning would have to add more than "
         f"{words.amount(scene.question.min_gain, scene.scorer)} (min_gain)."
@@ -110,8 +119,8 @@ def _do_not_fine_tune(scene: Scene) -> list[str]:
     )
     return [
         f"Do not fine-tune: {_arm(arm)} scores {words.interval(level, scene.scorer)} on "
-        f"{words.count(level.n_items, f'{scene.split} item')}, and no tuned candidate beats it "
-        f"(behind: {words.join(parts)}).{extra}"
+        f"{words.count(level.n_items, f'{scene.split} item')}, and no tuned candidate that "
+        f"keeps the limits beats it: {'; '.join(parts)}.{extra}"
     ]
 
 
@@ -128,10 +137,15 @@ def _not_resolved(scene: Scene) -> list[str]:
         )
     for size in standing:
         checks = [*size.checks, *_arm_check(scene, size)]
-        failing = [c for c in checks if not c.holds]
+        failing = [
+            c for c in checks if not c.holds and (c.bound is not None or not c.holds_at_point)
+        ]
         if failing:
-            said = "; ".join(_open(c) for c in failing)
-            sentences.append(f"{size.model}: {said}.")
+            sentences.append(f"{size.model}: {'; '.join(_open(c) for c in failing)}.")
+        elif size.model in unknown:
+            sentences.append(f"{size.model}: as point estimates alone, all conditions hold.")
+        elif not size.reached:
+            sentences.append(f"{size.model}: qualifies by itself, but a larger size failed first.")
     return sentences
 
 
@@ -177,6 +191,17 @@ def _standing(scene: Scene, pick: Size) -> str:
         f"{_size(largest)}{bound}; {words.amount(scene.question.delta, check.scorer)} (delta) "
         f"were allowed.{chance}"
     )
+
+
+def _above(scene: Scene, pick: Size) -> list[str]:
+    """Larger sizes that were skipped because they forget too much."""
+    standing = [s for s in scene.verdict.sizes if s.candidate is not None]
+    skipped = [s for s in standing[: standing.index(pick)] if not s.reached]
+    return [
+        f"{s.model} itself does not do: "
+        f"{'; '.join(_broken(c) for c in s.failing('forgetting', scene.provisional))}."
+        for s in skipped
+    ]
 
 
 def _below(scene: Scene, pick: Size) -> str:
@@ -235,9 +260,21 @@ def _broken(check: Check) -> str:
             f"its task score is {words.amount(abs(u.value), scorer)} {side} that of "
             f"{check.subject}{worst} (delta {words.amount(-check.threshold, scorer)})"
         )
+    return f"it {_against(check)}"
+
+
+def _against(check: Check, named: bool = True) -> str:
+    """A candidate beside the best arm: `is behind m few_shot by 5.9 points [4.1, 7.6]`."""
+    assert check.uncertain is not None
+    u = check.uncertain
+    behind = u.value <= 0
+    turned = Uncertain(
+        -u.value if behind else u.value, u.n_items, u.n_seeds, u.terms, u.item_variance, u.method
+    )
+    rival = f" {'' if behind else 'of '}{check.subject}" if named else ""
     return (
-        f"it is {words.amount(abs(u.value), scorer)} {'behind' if u.value < 0 else 'ahead of'} "
-        f"{check.subject}, {words.amount_interval(u, scorer)}"
+        f"is {'behind' if behind else 'ahead'}{rival} by "
+        f"{words.amount_interval(turned, check.scorer)}"
     )
 
 

@@ -11,6 +11,7 @@ forgetting. Exact ties share a rank and the next rank counts them (1, 1, 3). Wit
 suites there is no front, and gain alone ranks.
 """
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,9 +86,10 @@ def within_size(
     near = _near(points, question.delta)
     membership = _membership(measures, split, [field[i] for i in complete])
     ranks = _ranks(measures, split, field, gain, forgetting, layer, question)
+    position = {i: at for at, i in enumerate(complete)}
     places = {}
     for i, who in enumerate(field):
-        at = complete.index(i) if i in layer else None
+        at = position.get(i)
         places[who.trial_id] = Place(
             field=name,
             on_front=at is not None and bool(front[at]),
@@ -184,4 +186,5 @@ def _ranks(
             -round(g, _DECIMALS),
             round(f, _DECIMALS) if f is not None else 0.0,
         )
-    return {i: 1 + sum(other < key for other in keys.values()) for i, key in keys.items()}
+    ordered = sorted(keys.values())
+    return {i: 1 + bisect.bisect_left(ordered, key) for i, key in keys.items()}

@@ -7,8 +7,10 @@ Order of the answers, on the decision split:
    must exceed `min_gain`. The best arm is that of all sizes with the highest task score (base,
    system prompt, few shot, context); picking it on the decision split favours it, never the trials.
 2. None beats the arm even as a point estimate: `do_not_fine_tune`.
-3. A size whose every condition holds as a point estimate, but not by its bounds: `not_resolved`.
-4. Else `infeasible`: each size breaks a condition already as a point estimate.
+3. A size whose every condition holds as a point estimate, but not by its bounds (or that the
+   descent did not reach): `not_resolved`.
+4. Sizes that beat the arm break a condition already as a point estimate. If another size was
+   reached, which then loses to the arm: `do_not_fine_tune`. Else `infeasible`.
 """
 
 from collections.abc import Callable, Sequence
@@ -71,16 +73,12 @@ def judge(
         if arm is None or checks[size.model].passes(by_point):
             return Verdict("recommended", size, sizes, arm, checks)
 
-    beaten = [s for s in standing if arm is None or checks[s.model].holds_at_point]
-    if standing and not beaten:
+    ahead = [s for s in standing if arm is None or checks[s.model].holds_at_point]
+    if standing and not ahead:
         return Verdict("do_not_fine_tune", None, sizes, arm, checks)
-    if reached:
-        unresolved = any(checks[s.model].holds_at_point for s in reached)
-        outcome: Outcome = "not_resolved" if unresolved else "do_not_fine_tune"
-        return Verdict(outcome, None, sizes, arm, checks)
-    open_sizes = [s for s in beaten if all(c.holds_at_point for c in s.checks)]
-    outcome = "not_resolved" if open_sizes or not standing else "infeasible"
-    return Verdict(outcome, None, sizes, arm, checks)
+    if not standing or any(all(c.holds_at_point for c in s.checks) for s in ahead):
+        return Verdict("not_resolved", None, sizes, arm, checks)
+    return Verdict("do_not_fine_tune" if reached else "infeasible", None, sizes, arm, checks)
 
 
 def best_arm(measures: Measures, split: Split) -> Configuration | None:

@@ -34,9 +34,16 @@ class Measures:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self._bases = {
+            c.model: c for c in reversed(table.configurations) if c.kind == "base" and c.scores
+        }
         self._pools: dict[tuple[str, Split, str], SeedVariance | None] = {}
         self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
         self._memo: dict[tuple[str, ...], Uncertain | None] = {}
+
+    def base(self, model: str) -> Configuration | None:
+        """The untouched base of a size, if it was scored."""
+        return self._bases.get(model)
 
     # -- item terms -------------------------------------------------------------------------
 
@@ -44,13 +51,13 @@ class Measures:
         """See `objectives.blocks`; None too if `who` was not scored on this split."""
         if not who.has(split):
             return None
-        base = self.table.base(who.model)
+        base = self._bases.get(who.model)
         base_scores = base.scores.get(split) if base else None
         suites = self.table.suites[split]
         return objectives.blocks(objective, suites, who.scores[split], base_scores)
 
     def _drop_block(self, who: Configuration, split: Split, name: str) -> Block | None:
-        base = self.table.base(who.model)
+        base = self._bases.get(who.model)
         if base is None or not who.has(split) or not base.has(split):
             return None
         if name not in who.scores[split] or name not in base.scores[split]:

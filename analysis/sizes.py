@@ -208,7 +208,7 @@ def probabilities(
     Empty where a size's seed variance is unknown: no draw could be made for it.
     """
     candidates = [s.candidate for s in sizes if s.candidate is not None]
-    bases = {c.model: measures.table.base(c.model) for c in candidates}
+    bases = {c.model: measures.base(c.model) for c in candidates}
     who = [*candidates, *(b for b in bases.values() if b is not None and b.has(split))]
     drawn = draw_scores(measures, split, who, DRAWS) if candidates else None
     if drawn is None:
@@ -240,7 +240,7 @@ def _adequate(
 ) -> Floats:
     """Which draws fulfil all conditions for one candidate; shape [draws]."""
     mine = column[who.trial_id]
-    base = measures.table.base(who.model)
+    base = measures.base(who.model)
     difference, gains = np.zeros(DRAWS), 0
     holds = np.ones(DRAWS, dtype=bool)
     for name, suite in measures.table.suites[split].items():

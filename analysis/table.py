@@ -96,11 +96,6 @@ class Table:
     configurations: tuple[Configuration, ...]
     excluded: tuple[Exclusion, ...]
 
-    def base(self, model: str) -> Configuration | None:
-        """The untouched base of a size, if it was scored."""
-        found = (c for c in self.configurations if c.kind == "base" and c.model == model)
-        return next((c for c in found if c.scores), None)
-
     def trials(self, model: str, split: Split) -> list[Configuration]:
         """Trials of a size with scores on a split."""
         return [
@@ -108,10 +103,6 @@ class Table:
             for c in self.configurations
             if c.kind == "trial" and c.model == model and c.has(split)
         ]
-
-    def parameters(self, model: str) -> int | None:
-        """Parameter count of a base model, None if the record does not say."""
-        return next((m.parameters for m in self.sweep.models if m.name == model), None)
 
 
 _Scored = dict[tuple[str, Split, str], ItemScores]

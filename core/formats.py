@@ -3,21 +3,18 @@
 Formats are detected from the first row unless declared; all rows of a file have the same one.
 """
 
-import difflib
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
+from keepgain.core.jsonl import json_name, read_records
 from keepgain.core.rows import Row
 
 FormatName = Literal["auto", "prompt_answer", "messages", "alpaca", "sharegpt", "text"]
 
-MAX_LINE_BYTES = 4_000_000
 ROLES = ("system", "user", "assistant")
 SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant"}
 SHAREGPT_ROLES |= {"assistant": "assistant", "chatgpt": "assistant"}
@@ -47,14 +44,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
 }
 """Format → fields that a row must have; in the order of detection."""
-
-_MAGIC = {
-    b"\x1f\x8b": ("gzip-compressed", "Decompress it: `gunzip -c FILE > rows.jsonl`."),
-    b"PK\x03\x04": ("a zip archive", "Unpack it first."),
-    b"PAR1": ("a Parquet file", "Write it as JSON Lines, one object a line."),
-    b"\xff\xfe": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
-    b"\xfe\xff": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ def read_row_file(
     first_line: dict[str, int] = {}
     copies: dict[str, int] = {}
     kind: str | None = None if format == "auto" else format
-    for number, record in _records(path):
+    for number, record in read_records(path):
         where = f"{path}:{number}"
         kind = kind or _detect(record, fields, where)
         reader = _Reader(record, fields, where)
@@ -111,119 +100,6 @@ def read_row_file(
     if not rows or kind is None:
         raise UserError("the file has no rows.", where=str(path), hint="One JSON object a line.")
     return RowFile(path=path, format=kind, rows=tuple(rows), lines=tuple(lines))
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and JSON objects of the lines that are not blank."""
-    for number, line in _text_lines(path):
-        if not line.strip():
-            continue
-        record = _parse(line, f"{path}:{number}")
-        if not isinstance(record, dict):
-            hint = "One JSON object a line."
-            if isinstance(record, list):
-                hint += " A JSON array is unrolled by `jq -c '.[]' FILE`."
-            raise UserError(
-                f"{_name(record)} instead of an object.", where=f"{path}:{number}", hint=hint
-            )
-        yield number, record
-
-
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    with _open(path) as handle:
-        number = 0
-        while line := handle.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            where = f"{path}:{number}"
-            if len(line) > MAX_LINE_BYTES:
-                raise UserError(
-                    f"the line is longer than {MAX_LINE_BYTES:,} bytes.",
-                    where=where,
-                    hint="Cut the row into several; one JSON object a line.",
-                )
-            if number == 1:
-                _refuse_magic(line, where)
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if b"\0" in line:
-                raise UserError(
-                    f"NUL byte at byte {line.index(0) + 1}: not a text file, or UTF-16.",
-                    where=where,
-                    hint="Save it as UTF-8 text.",
-                )
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"not UTF-8 at byte {error.start + 1} of the line.",
-                    where=where,
-                    hint="Save the file as UTF-8.",
-                ) from None
-            yield number, text
-
-
-def _open(path: Path) -> BinaryIO:
-    if not path.exists():
-        near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
-        hint = f"Is it {path.parent / near[0]}?" if near else None
-        raise UserError("no such file.", where=str(path), hint=hint)
-    if not path.is_file():
-        kind = "a directory" if path.is_dir() else "a pipe or device"
-        raise UserError(f"{kind}, not a regular file.", where=str(path))
-    try:
-        return path.open("rb")
-    except PermissionError:
-        raise UserError("permission denied.", where=str(path)) from None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [p.name for p in folder.iterdir()]
-    except OSError:
-        return []
-
-
-def _refuse_magic(line: bytes, where: str) -> None:
-    for magic, (kind, hint) in _MAGIC.items():
-        if line.startswith(magic):
-            raise UserError(f"the file is {kind}, not JSON Lines.", where=where, hint=hint)
-
-
-def _parse(line: str, where: str) -> Any:
-    try:
-        return json.loads(
-            line, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
-        )
-    except RecursionError:
-        raise UserError("nested too deeply.", where=where) from None
-    except json.JSONDecodeError as error:
-        cut = not line.endswith("\n")
-        hint = "The file ends in the middle of this line: was it cut off?" if cut else None
-        if line.strip() in ("[", "[{", "{"):
-            hint = "The file is one JSON text over several lines; unroll it: `jq -c '.[]' FILE`."
-        problem = f"not JSON at column {error.colno}: {error.msg}."
-        raise UserError(problem, where=where, hint=hint or "One JSON object a line.") from None
-    except ValueError as error:
-        raise UserError(f"{error}.", where=where) from None
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        seen: set[str] = set()
-        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key '{twice}' is given twice; keep one of them")
-    return result
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; use null or leave the key out")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text[:20]} is too large for a float")
-    return value
 
 
 def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str) -> str:
@@ -251,19 +127,6 @@ def _key(record: Mapping[str, Any], fields: Mapping[str, str], name: str) -> str
     if name in fields:
         return fields[name] if fields[name] in record else None
     return next((key for key in ALIASES[name] if key in record), None)
-
-
-def _name(value: Any) -> str:
-    """A JSON value in words, for a message."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}"
-    if isinstance(value, int | float):
-        return f"the number {str(value)[:20]}"
-    if isinstance(value, str):
-        return f"the text {value[:20]!r}"
-    return "a list" if isinstance(value, list) else "an object"
 
 
 @dataclass(frozen=True)
@@ -307,7 +170,7 @@ class _Reader:
         key = _key(self.record, self.fields, field)
         turns = self.record[key] if key is not None else self._missing(field)
         if not isinstance(turns, list) or not turns:
-            given = "an empty list" if turns == [] else _name(turns)
+            given = "an empty list" if turns == [] else json_name(turns)
             self._fail(f"'{key}' is {given}; it must be a list of turns.")
         messages = []
         for index, turn in enumerate(turns):
@@ -364,7 +227,7 @@ class _Reader:
     def _text(self, value: Any, at: str) -> str:
         if not isinstance(value, str):
             hint = "Write it as text, in quotes." if isinstance(value, int | float) else ""
-            self._fail(f"'{at}' is {_name(value)}; it must be text.", hint)
+            self._fail(f"'{at}' is {json_name(value)}; it must be text.", hint)
         if not value.strip():
             self._fail(f"'{at}' is empty.", "Remove the row, or fill it in.")
         try:

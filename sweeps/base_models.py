@@ -12,7 +12,8 @@ from typing import Any
 from keepgain.core.config import ModelRef
 from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
-from keepgain.sweeps.spec import LoadedSpec, ModelSpec
+from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.spec_models import ModelSpec
 
 FILES = (
     "config.json",

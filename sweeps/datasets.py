@@ -11,12 +11,8 @@ from keepgain.core.errors import UserError
 from keepgain.core.formats import RowFile, read_row_file
 from keepgain.core.rows import Row, write_rows
 from keepgain.sweeps.gates.material import normalised
-from keepgain.sweeps.spec import (
-    DataSpec,
-    LoadedSpec,
-    SuiteSpec,
-    splits_automatically,
-)
+from keepgain.sweeps.spec import LoadedSpec, splits_automatically
+from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 

@@ -12,6 +12,18 @@ Purpose = Literal["base", "reference", "search", "confirm", "test"]
 
 
 @dataclass(frozen=True)
+class Execution:
+    """Where and when a rung was carried out: what shows that trials ran side by side."""
+
+    host: str
+    pid: int
+    """Of the training worker's process."""
+    began: float
+    """Seconds since 1970, of the host's clock; as `ended`."""
+    ended: float
+
+
+@dataclass(frozen=True)
 class Job:
     """One Tune trial."""
 

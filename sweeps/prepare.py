@@ -1,6 +1,5 @@
 """From a spec to everything that trials are made of: models, rows, budget, configurations, id."""
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.config import (
-    Arm,
     BudgetUnit,
     LoraSettings,
     Measures,
@@ -19,11 +17,11 @@ from keepgain.core.config import (
     SuiteRef,
     TrialConfig,
 )
-from keepgain.core.errors import UserError
-from keepgain.core.identity import derive_seed, sweep_id
+from keepgain.core.identity import sweep_id
 from keepgain.core.record import ModelInfo, SuiteInfo
-from keepgain.core.rows import Row
+from keepgain.sweeps.arms import ArmSpec, reference_arms
 from keepgain.sweeps.base_models import BaseModel, find_models
+from keepgain.sweeps.budget import count_tokens, plan_budget
 from keepgain.sweeps.datasets import (
     SPLITS,
     Source,
@@ -34,11 +32,10 @@ from keepgain.sweeps.datasets import (
     store_rows,
 )
 from keepgain.sweeps.gates.material import RowSet
-from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats, token_stats
-from keepgain.sweeps.spec import LoadedSpec, ReferenceArm, SweepSpec, measures_of
+from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats
+from keepgain.sweeps.spec import LoadedSpec, measures_of
+from keepgain.sweeps.spec_models import SweepSpec
 
-DEFAULT_EPOCHS = 3.0
-DEFAULT_FEW_SHOT = 4
 _FROM_TRAINING = (
     "schedule",
     "warmup_share",
@@ -49,16 +46,6 @@ _FROM_TRAINING = (
     "max_length",
 )
 """Fields that `training` and `TrialConfig` share and the space may vary."""
-
-
-@dataclass(frozen=True)
-class ArmSpec:
-    """A reference arm, resolved."""
-
-    arm: Arm
-    label: str
-    system_prompt: str | None = None
-    few_shot: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -249,10 +236,10 @@ def prepare(
     models = find_models(loaded, say)
     say("counting tokens")
     tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
-    stats = _count(loaded, tokenizers, sources, suites)
+    stats = count_tokens(loaded, tokenizers, sources, suites)
     one_tokenizer = len({t.key for t in tokenizers.values()}) == 1
-    budget, unit = _budget(loaded, sources, stats, models[0].ref.name, one_tokenizer)
-    arms = _arms(loaded, sources, suites)
+    budget, unit = plan_budget(loaded, sources, stats, models[0].ref.name, one_tokenizer)
+    arms = reference_arms(loaded, sources, suites)
     prepared = Prepared(
         loaded=loaded,
         models=models,
@@ -318,128 +305,3 @@ def _suite_ref(suite: Suite, split: Split) -> SuiteRef:
         items=len(rows),
         max_new_tokens=suite.spec.max_new_tokens,
     )
-
-
-def _count(
-    loaded: LoadedSpec,
-    tokenizers: Mapping[str, FolderTokenizer],
-    sources: Mapping[str, Source],
-    suites: Mapping[str, Suite],
-) -> dict[tuple[str, str], TokenStats]:
-    """Each file once per distinct tokenizer."""
-    files = {f"{source.name}/train": source.train.rows for source in sources.values()}
-    for suite in suites.values():
-        files |= {f"{suite.name}/{split}": suite.items(split).rows for split in SPLITS}
-    known: dict[tuple[str, str], TokenStats] = {}
-    result: dict[tuple[str, str], TokenStats] = {}
-    for model, tokenizer in tokenizers.items():
-        for label, rows in files.items():
-            key = (tokenizer.key, label)
-            if key not in known:
-                known[key] = token_stats(tokenizer, rows, loaded.spec.training.max_length)
-            result[model, label] = known[key]
-    return result
-
-
-def _budget(
-    loaded: LoadedSpec,
-    sources: Mapping[str, Source],
-    stats: Mapping[tuple[str, str], TokenStats],
-    model: str,
-    one_tokenizer: bool,
-) -> tuple[int, BudgetUnit]:
-    """Tokens within one tokenizer, examples across several."""
-    training = loaded.spec.training
-    if training.budget_examples is not None:
-        return training.budget_examples, "examples"
-    if training.budget_tokens is not None:
-        if not one_tokenizer:
-            raise UserError(
-                "the models have different tokenizers, so a token is not the same for all.",
-                where=loaded.where("training.budget_tokens"),
-                hint="Use `budget_examples` or `epochs`.",
-            )
-        return training.budget_tokens, "tokens"
-    task = [s for s in sources.values() if s.role == "task"]
-    if not task:
-        raise UserError(
-            "a budget in epochs counts the training rows of the task, and no source is a task.",
-            where=loaded.where("training"),
-            hint="Give `budget_tokens` or `budget_examples`, or a source with `role: task`.",
-        )
-    epochs = training.epochs or DEFAULT_EPOCHS
-    if one_tokenizer:
-        amount = sum(stats[model, f"{s.name}/train"].tokens for s in task)
-        return max(1, round(epochs * amount)), "tokens"
-    return max(1, round(epochs * sum(len(s.train.rows) for s in task))), "examples"
-
-
-def _arms(
-    loaded: LoadedSpec, sources: Mapping[str, Source], suites: Mapping[str, Suite]
-) -> tuple[ArmSpec, ...]:
-    wanted = loaded.spec.reference_arms
-    if wanted is None:
-        wanted = ()
-        if _examples(sources, loaded, DEFAULT_FEW_SHOT):
-            wanted += (ReferenceArm(few_shot=DEFAULT_FEW_SHOT),)
-        if _has_context(suites):
-            wanted += (ReferenceArm(context=True),)
-    return tuple(_arm(loaded, i, arm, sources, suites) for i, arm in enumerate(wanted))
-
-
-def _arm(
-    loaded: LoadedSpec,
-    index: int,
-    arm: ReferenceArm,
-    sources: Mapping[str, Source],
-    suites: Mapping[str, Suite],
-) -> ArmSpec:
-    where = loaded.where(f"reference_arms.{index}")
-    if arm.system_prompt is not None:
-        return ArmSpec("system_prompt", "base + system prompt", system_prompt=arm.system_prompt)
-    if arm.few_shot is not None:
-        examples = _examples(sources, loaded, arm.few_shot)
-        if len(examples) < arm.few_shot:
-            raise UserError(
-                f"{arm.few_shot} worked examples are wanted and {len(examples)} training rows of "
-                "the task are a prompt with one answer.",
-                where=where,
-                hint="Ask for fewer, or leave the arm out.",
-            )
-        return ArmSpec("few_shot", f"base + {arm.few_shot} examples", few_shot=examples)
-    if not _has_context(suites):
-        raise UserError(
-            "no suite item has a context field.",
-            where=where,
-            hint="Map it with `fields: {context: KEY}`, or leave the arm out.",
-        )
-    return ArmSpec("context", "base + context")
-
-
-def _has_context(suites: Mapping[str, Suite]) -> bool:
-    return any(row.context is not None for s in suites.values() for row in s.validation.rows)
-
-
-def _examples(
-    sources: Mapping[str, Source], loaded: LoadedSpec, count: int
-) -> tuple[dict[str, str], ...]:
-    """Worked examples, drawn from the training rows of the task with the search seed."""
-    pairs = [
-        pair
-        for source in sources.values()
-        if source.role == "task"
-        for row in source.train.rows
-        if (pair := _worked_example(row)) is not None
-    ]
-    draw = random.Random(derive_seed("few_shot", loaded.spec.search.seed))
-    return tuple(draw.sample(pairs, min(count, len(pairs))))
-
-
-def _worked_example(row: Row) -> dict[str, str] | None:
-    """A row as prompt and answer; None for text and for chats of several turns."""
-    if row.kind == "pair":
-        return {"prompt": row.prompt, "answer": row.answer}
-    turns = [m for m in row.messages if m["role"] != "system"]
-    if [m["role"] for m in turns] == ["user", "assistant"]:
-        return {"prompt": turns[0]["content"], "answer": turns[1]["content"]}
-    return None

@@ -1,6 +1,8 @@
 """What the driver tells MLflow of runs, through the spool: names, settings, results, endings."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from keepgain.core.record import RungReport
@@ -8,7 +10,7 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import METRIC_COMPLETED, METRIC_FAILED, PARENT
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.evidence import SCORES_OF, flat_params
-from keepgain.sweeps.job import Job
+from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 
@@ -20,12 +22,27 @@ _MLFLOW_STATUS = {
 }
 
 
+DRIVER = "driver"
+"""The driver's name in the spool."""
+TAG_STATE = "keepgain.optuna_state"
+TAG_EXECUTION = "keepgain.execution."
+"""With the rung's index: host, process and times of the worker, as JSON."""
+
+
 class Recorder:
-    """Writes the driver's part of the record; the workers write the curves."""
+    """Writes the driver's part of the record; the workers write the curves.
+
+    A continued sweep may say everything again, since a killed driver may have stopped between
+    the ledger and the spool: what the spool has already is not repeated.
+    """
 
     def __init__(self, spool: Spool, folder: Path) -> None:
         self._spool = spool
         self._folder = folder
+        self._reported: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
+        self._ended: dict[str, str] = {}
+        self._read_spool(folder / "spool" / f"{DRIVER}.jsonl")
 
     def started(self, job: Job) -> None:
         """The run exists from now on; test scores belong to the run that they score."""
@@ -46,21 +63,36 @@ class Recorder:
         if asked.arm is not None:
             params["arm"] = asked.arm
         self._spool.start(asked.run_key, job.label, params, tags)
+        self._ended.pop(asked.run_key, None)
 
-    def reported(self, job: Job, report: RungReport) -> None:
+    def reported(self, asked: Asked, report: RungReport) -> None:
         """Scores at a rung, the costs, and the item scores as an artifact."""
-        key = _mlflow_run(job)
+        key = _mlflow_run(asked)
+        items = self._folder / report.items_path
+        if (key, str(items)) in self._reported:
+            return
         costs = {f"cost/{k}": v for k, v in report.cost.items()}
         self._spool.metrics(key, report.tokens, {**report.metrics, **costs})
         if report.final:
             finals = {f"final/{k}": v for k, v in report.metrics.items()}
             self._spool.metrics(key, report.tokens, finals)
-        self._spool.artifact(key, self._folder / report.items_path, "items")
         if report.drawn:
             drawn = {
                 f"drawn.{s}.{k}": str(v) for s, c in report.drawn.items() for k, v in c.items()
             }
             self._spool.tags(key, drawn)
+        self._spool.artifact(key, items, "items")  # the last one: it stands for all of them
+        self._reported.add((key, str(items)))
+
+    def executed(self, asked: Asked, report: RungReport, execution: Execution) -> None:
+        """Where and when a rung was carried out."""
+        rung = "test" if asked.stage is Stage.TEST else str(report.rung)
+        tags = {f"{TAG_EXECUTION}{rung}": json.dumps(asdict(execution))}
+        self._spool.tags(_mlflow_run(asked), tags)
+
+    def reused(self, asked: Asked, sweep: str) -> None:
+        """The results come from an earlier sweep."""
+        self._spool.tags(_mlflow_run(asked), {"keepgain.reused_from": sweep})
 
     def told(
         self,
@@ -71,17 +103,20 @@ class Recorder:
         optuna_state: str,
     ) -> None:
         """What Optuna was told, so that its journal and this record can be held side by side."""
-        tags = {"keepgain.optuna_state": optuna_state, "keepgain.optuna_number": str(asked.number)}
-        self._spool.tags(asked.run_key, tags)
+        if asked.run_key in self._told:
+            return
         if report is not None and found is not None:
             names = ("final/gain", "final/forgetting")
             figures = dict(zip(names, found.values, strict=False))
             figures |= {f"constraint/{k}": v for k, v in constraints.items()}
             self._spool.metrics(asked.run_key, report.tokens, figures)
+        tags = {TAG_STATE: optuna_state, "keepgain.optuna_number": str(asked.number)}
+        self._spool.tags(asked.run_key, tags)
+        self._told.add(asked.run_key)
 
     def ended(self, asked: Asked, status: TrialStatus, reason: str | None) -> None:
-        """The run is over, for now at least; safe to repeat."""
-        if asked.stage is Stage.TEST:
+        """The run is over, for now at least."""
+        if asked.stage is Stage.TEST or self._ended.get(asked.run_key) == _MLFLOW_STATUS[status]:
             return
         tags = {"keepgain.status": str(status)}
         if reason:
@@ -91,6 +126,7 @@ class Recorder:
             self._spool.artifact(asked.run_key, log, "logs")
         self._spool.tags(asked.run_key, tags)
         self._spool.end(asked.run_key, _MLFLOW_STATUS[status])
+        self._ended[asked.run_key] = _MLFLOW_STATUS[status]
 
     def count(self, completed: int, failed: int) -> None:
         """Trials so far, on the sweep's own run: what `sweep list` shows of a server's sweeps."""
@@ -113,8 +149,26 @@ class Recorder:
         """Everything written so far is on disk."""
         self._spool.flush()
 
+    def _read_spool(self, path: Path) -> None:
+        """What was said before this process."""
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # torn by the end of its writer: it was not said
+            key = event["run_key"]
+            match event["event"]:
+                case "start":
+                    self._ended.pop(key, None)
+                case "end":
+                    self._ended[key] = event["status"]
+                case "artifact" if event["folder"] == "items":
+                    self._reported.add((key, event["path"]))
+                case "tags" if TAG_STATE in event["tags"]:
+                    self._told.add(key)
 
-def _mlflow_run(job: Job) -> str:
-    if job.asked.stage is Stage.TEST:
-        return str(job.asked.params[SCORES_OF])
-    return job.run_key
+
+def _mlflow_run(asked: Asked) -> str:
+    if asked.stage is Stage.TEST:
+        return str(asked.params[SCORES_OF])
+    return asked.run_key

@@ -6,6 +6,8 @@ of the same actor; DeepSpeed leaves globals behind, so it gets a fresh process p
 """
 
 import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 
 REQUEST_KEY = "request"
 REPORT_KEY = "report_json"
+EXECUTION_KEY = "execution"
 
 
 class SweepTrial(tune.Trainable):
@@ -28,6 +31,7 @@ class SweepTrial(tune.Trainable):
     _request: TrainRequest | ScoreRequest
     _env: dict[str, str]
     _entry_point: str
+    _worker_pid: int
 
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: WorkerProcess | None = None
@@ -44,6 +48,7 @@ class SweepTrial(tune.Trainable):
         Raises:
             TrialFailure: The worker said so, or was lost.
         """
+        began = time.time()
         reply = self._ask()
         if reply.report is None:
             raise TrialFailure(reply.cause or FailureCause.EXCEPTION, reply.detail or "no detail")
@@ -52,7 +57,17 @@ class SweepTrial(tune.Trainable):
             self._request = self._request.model_copy(
                 update={"rung": report.rung + 1, "resume_from": report.checkpoint}
             )
-        return {REPORT_KEY: report.model_dump_json(), "done": report.final}
+        execution = {
+            "host": socket.gethostname(),
+            "pid": self._worker_pid,
+            "began": began,
+            "ended": time.time(),
+        }
+        return {
+            REPORT_KEY: report.model_dump_json(),
+            EXECUTION_KEY: execution,
+            "done": report.final,
+        }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The worker's own checkpoint is the state; Tune keeps only where to go on."""
@@ -82,8 +97,13 @@ class SweepTrial(tune.Trainable):
     def _ask(self) -> WorkReply:
         if self._worker is None:
             self._worker = WorkerProcess(self._launch_spec())
+        self._worker_pid = self._worker.pid
+        request = self._request
+        if isinstance(request, TrainRequest) and request.rung == len(request.config.rungs) - 1:
+            # Nothing goes on from there, and a checkpoint is some 12 bytes a parameter.
+            request = request.model_copy(update={"keep_checkpoint": False})
         try:
-            answer = self._worker.request(self._request.model_dump(mode="json"))
+            answer = self._worker.request(request.model_dump(mode="json"))
         except WorkerLost as lost:
             self._worker = None
             return WorkReply(cause=FailureCause.WORKER_LOST, detail=str(lost))

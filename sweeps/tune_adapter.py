@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 from keepgain.core.errors import TrialFailure
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
-from keepgain.sweeps.job import Job
-from keepgain.sweeps.trial import REPORT_KEY, REQUEST_KEY
+from keepgain.sweeps.job import Execution, Job
+from keepgain.sweeps.trial import EXECUTION_KEY, REPORT_KEY, REQUEST_KEY
 from keepgain.sweeps.tune_runner import Program
 
 
@@ -74,7 +74,8 @@ class ProgramCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         report = RungReport.model_validate_json(result[REPORT_KEY])
-        self._program.on_report(self._searcher.jobs[trial.trial_id], report)
+        execution = Execution(**result[EXECUTION_KEY])
+        self._program.on_report(self._searcher.jobs[trial.trial_id], report, execution)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cause, detail = _failure(_error_of(trial))

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
-from keepgain.sweeps.job import Job
+from keepgain.sweeps.job import Execution, Job
 
 TRAINING_WORKER = "keepgain.trainers.worker"
 """Entry point of a trial's worker: named, never imported, so that the driver needs no torch."""
@@ -42,8 +42,8 @@ class Program(Protocol):
         """The job's trial has begun to run."""
         ...
 
-    def on_report(self, job: Job, report: RungReport) -> None:
-        """The job has reached a rung."""
+    def on_report(self, job: Job, report: RungReport, execution: Execution) -> None:
+        """The job has reached a rung; `execution` says where and when."""
         ...
 
     def on_failed(self, job: Job, cause: FailureCause, detail: str) -> None:

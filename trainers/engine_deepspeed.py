@@ -34,11 +34,16 @@ class DeepSpeedEngine:
         prepare_environment(numerics)
         import deepspeed
 
+        _check_accelerator(numerics)
         if not deepspeed.comm.is_initialized():
+            if config.runtime.world_size == 1:
+                # Shared memory between ranks: nothing to share, and half a minute to compile.
+                deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             backend = "nccl" if numerics.device.type == "cuda" else "gloo"
             deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
         parameters = trainable(model)
         self._stage = config.runtime.zero_stage
+        self._boundary = True
         self._adapters = config.method == "lora"
         self.config = deepspeed_config(config, numerics)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
@@ -136,6 +141,20 @@ def prepare_environment(numerics: Numerics) -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
+
+
+def _check_accelerator(numerics: Numerics) -> None:
+    """Transformers may have imported DeepSpeed before this engine could choose the device."""
+    from deepspeed.accelerator import get_accelerator
+
+    chosen = get_accelerator().device_name()
+    if chosen != numerics.device.type:
+        raise UserError(
+            f"DeepSpeed has chosen the device '{chosen}', the run asks for "
+            f"'{numerics.device.type}'.",
+            where="runtime.device",
+            hint=f"Set DS_ACCELERATOR={numerics.device.type} before the worker starts.",
+        )
 
 
 def _free_port() -> int:

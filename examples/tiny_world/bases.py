@@ -43,7 +43,7 @@ class Size:
     learning_rate: float
 
 
-# Steps and rates were tuned once for base accuracies of about .5, .8 and .95, then frozen.
+# Tuned once, aiming at base accuracies of about .5, .8 and .95, then frozen.
 SIZES = {
     "xs": Size(width=32, layers=2, heads=2, inner=96, steps=1000, learning_rate=4e-3),
     "s": Size(width=64, layers=2, heads=4, inner=176, steps=1000, learning_rate=3e-3),

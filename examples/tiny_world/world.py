@@ -84,7 +84,7 @@ def split_of(key: str) -> str:
 
 @cache
 def entities() -> tuple[str, ...]:
-    """Made-up names, such as "bolir"; the first half is what half replay replays."""
+    """Made-up names, such as "soliv"; the first half is what half replay replays."""
     consonants, vowels = "bdfgklmnprstvz", "aeiou"
     found: dict[str, None] = {}
     index = 0

@@ -140,7 +140,7 @@ def _why(prepared: Prepared) -> str:
         return ", as given"
     why = f" = {training.epochs or 3.0:g} × the training rows of the task"
     if not prepared.one_tokenizer:
-        why += "; in examples, because the models' tokenizers differ"
+        why += "; in examples, because tokenizers or chat templates differ"
     return why
 
 

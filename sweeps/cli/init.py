@@ -35,7 +35,6 @@ class Choices:
     models: tuple[str, ...]
     data: str
     scorer: Scorer
-    scorer_reason: str
     general: str | None = None
     general_eval: str | None = None
 
@@ -89,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
         models=tuple(_model_as_written(m, out.parent) for m in args.model),
         data=_as_written(args.data, out.parent),
         scorer=scorer,
-        scorer_reason=reason,
         general=None if general is None else _as_written(args.general, out.parent),
         general_eval=None if evaluated is None else _as_written(args.general_eval, out.parent),
     )
@@ -132,7 +130,7 @@ def spec_text(choices: Choices) -> str:
     limit = ", max_forgetting: 0.05" if measured else ""
     return f"""\
 # Which model size and settings to fine-tune with. Check it: sweep check; run it: sweep run
-name: {c.name}
+name: {_quoted(c.name)}
 models: [{", ".join(_quoted(m) for m in c.models)}]   # folders or Hugging Face ids
 data:
   # 80/10/10 into train/validation/test by a hash of the question
@@ -215,6 +213,9 @@ def _write_checked(out: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         load_spec(partial)
         os.replace(partial, out)
+    except UserError as error:  # e.g. a --name that a sweep may not have
+        where = (error.where or "").replace(str(partial), str(out))
+        raise UserError(error.problem, where=where, hint=error.hint) from None
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror}).", where=str(out)) from None
     finally:

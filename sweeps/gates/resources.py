@@ -58,7 +58,7 @@ def plan_slots(
     cpus = cpus_per_trial if cpus_per_trial is not None else float(workers_per_trial)
     default_gpus = float(workers_per_trial) if machine.gpus else 0.0
     gpus = gpus_per_trial if gpus_per_trial is not None else default_gpus
-    if 0 < gpus < workers_per_trial:
+    if workers_per_trial > 1 and 0 < gpus < workers_per_trial:
         raise UserError(
             f"{workers_per_trial} processes of one trial share {gpus:g} GPUs; each needs one.",
             where="resources.gpus_per_trial",

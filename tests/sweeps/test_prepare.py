@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.errors
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import TEMPLATE, make_model, make_world, spec_text, write_jsonl
 
+END = "prices: {gpu"
 PARAMS = {"method": "lora", "learning_rate": 1e-4, "lora.rank": 8}
 
 
@@ -45,7 +47,7 @@ def test_written_rows_are_those_that_the_references_name(world: Path, tmp_path: 
         assert file_digest(Path(ref.path)) == ref.digest
         assert len(list(read_rows(Path(ref.path)))) == ref.rows
     for split in ("validation", "test"):
-        for suite in prepared.score_suites(split):  # type: ignore[arg-type]
+        for suite in prepared.score_suites(split):
             assert file_digest(Path(suite.path)) == suite.digest
             assert len(list(read_rows(Path(suite.path)))) == suite.items
     assert not list(tmp_path.rglob("*.partial"))
@@ -184,11 +186,9 @@ def test_context_is_an_arm_where_rows_have_one(tmp_path: Path) -> None:
 
 def test_chats_are_counted_and_give_worked_examples(tmp_path: Path) -> None:
     path = make_world(tmp_path, models=1)
-    turns = lambda i: [  # noqa: E731
-        {"role": "user", "content": f"q {i}"},
-        {"role": "assistant", "content": "a"},
-    ]
-    write_jsonl(tmp_path / "tickets.jsonl", [{"messages": turns(i)} for i in range(300)])
+    answer = {"role": "assistant", "content": "a"}
+    rows = [{"messages": [{"role": "user", "content": f"q {i}"}, answer]} for i in range(300)]
+    write_jsonl(tmp_path / "tickets.jsonl", rows)
     prepared = prepare(load_spec(path), None)
     assert prepared.sources["tickets"].format == "messages"
     assert prepared.arms[0].few_shot[0]["answer"] == "a"
@@ -274,6 +274,35 @@ def test_a_hub_model_offline_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         prepare(load_spec(path), None)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("GatedRepoError", "is gated.*hf auth login"),
+        ("RepositoryNotFoundError", "no model 'org/tiny' on the Hugging Face Hub"),
+        ("RevisionNotFoundError", "no revision 'v9'"),
+        ("LocalEntryNotFoundError", "the Hub cannot be reached"),
+        ("OfflineModeIsEnabled", "the Hub cannot be reached"),
+    ],
+)
+def test_faults_of_the_hub_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, words: str
+) -> None:
+    kind = getattr(huggingface_hub.errors, error)
+
+    def download(*_: Any, local_files_only: bool = False, **__: Any) -> str:
+        raise (
+            huggingface_hub.errors.LocalEntryNotFoundError("")
+            if local_files_only
+            else (kind.__new__(kind))
+        )
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    path = make_world(tmp_path, models=1)
+    path.write_text(spec_text(["{id: org/tiny, revision: v9}"]))
+    with pytest.raises(UserError, match=words):
+        prepare(load_spec(path), None)
+
+
 def test_a_cached_hub_model_is_used_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,28 +324,19 @@ def test_a_cached_hub_model_is_used_without_a_network(
         ("path: tickets.jsonl", "path: nowhere.jsonl", r"data\.tickets\.path .*no such file"),
         ("path: tickets.jsonl", "path: m0", "a directory"),
         ("path: general_eval.jsonl", "path: nowhere", r"suites\.forgetting\.path"),
-        ("limit: 1", "limit: 1", "has no validation items"),
+        ("eval.jsonl,", "eval.jsonl, limit: 1,", "has no test items"),
         ("scorer: bits_per_byte", "scorer: exact_match", "no answer"),
         ("role: task", "role: replay", "no source is a task"),
-        ("fields: {}", "fields: {prompt: body}", "general.jsonl:1: "),
-        ("seed: 0", "few_shot: 900", "900 worked examples are wanted"),
-        ("seed: 1", "context: true", "no suite item has a context"),
+        ("role: replay", "role: replay, fields: {prompt: body}", r"general\.jsonl:1: "),
+        (END, "reference_arms: [{few_shot: 900}]\n" + END, "900 worked examples are wanted"),
+        (END, "reference_arms: [{context: true}]\n" + END, "no suite item has a context"),
     ],
 )
 def test_unusable_data_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
     path = make_world(tmp_path, models=1)
     text = path.read_text()
-    text = text.replace("path: general_eval.jsonl,", "path: general_eval.jsonl, fields: {},")
-    if old == "limit: 1":
-        text = text.replace("fields: {}", "limit: 1")
-    elif old.startswith("fields"):
-        text = text.replace("role: replay", "role: replay, fields: {prompt: body}")
-    elif old.startswith("seed"):
-        text += f"reference_arms: [{{{new}}}]\n"
-    else:
-        assert old in text
-        text = text.replace(old, new, 1)
-    path.write_text(text)
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=words):
         prepare(load_spec(path), tmp_path / "out")

@@ -23,6 +23,7 @@ def make_model(
     vocab = {token: i for i, token in enumerate(["<unk>", "</s>", *characters])}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.add_special_tokens(["</s>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     described: dict[str, Any] = {"eos_token": "</s>"}
     if template is not None:

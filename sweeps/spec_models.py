@@ -1,0 +1,285 @@
+"""`sweep.yaml` as strict models: every key with its default, its bounds and what it means.
+
+What keys must satisfy together is in `sweeps.spec`, which loads the file.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from keepgain.core.config import (
+    Count,
+    LoraSettings,
+    Measures,
+    Method,
+    Positive,
+    Role,
+    Scorer,
+    Share,
+)
+from keepgain.core.formats import FIELD_NAMES, FormatName
+from keepgain.core.metrics import COSTS
+from keepgain.core.record import Question
+from keepgain.core.schema import StrictModel
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+class ModelSpec(StrictModel):
+    """A base model: a folder, or a Hugging Face Hub id at a revision."""
+
+    name: str | None = None
+    """Label in every table; default: the last part of the path or id."""
+    path: str | None = None
+    id: str | None = None
+    revision: str | None = None
+    """Branch, tag or commit of a hub id; the commit found is recorded."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModelSpec":
+        if (self.path is None) == (self.id is None):
+            raise ValueError("give exactly one of `path` (a folder) and `id` (a hub id)")
+        if self.path is not None and self.revision is not None:
+            raise ValueError("`revision` belongs to a hub id, not to a folder")
+        return self
+
+
+class _FileSpec(StrictModel):
+    """What files of rows have in common."""
+
+    format: FormatName = "auto"
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Our name of a field → the key in the file, e.g. `{prompt: question, answer: label}`."""
+    limit: Count | None = None
+    """Use only the first rows of each file."""
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name not in FIELD_NAMES:
+                raise ValueError(f"unknown field '{name}'; known: {', '.join(FIELD_NAMES)}")
+        return value
+
+
+class DataSpec(_FileSpec):
+    """A source of training rows."""
+
+    path: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    role: Role
+    split: Literal["auto"] | None = None
+    """auto: 80/10/10 by a hash of the question. Default: auto if a suite is `from` this source."""
+
+    @model_validator(mode="after")
+    def _paths(self) -> "DataSpec":
+        files = [n for n in ("train", "validation", "test") if getattr(self, n) is not None]
+        if (self.path is None) == (not files):
+            raise ValueError("give either `path`, or `train` (and `validation`, `test`)")
+        if files and self.train is None:
+            raise ValueError("`train` is missing")
+        if files and self.split is not None:
+            raise ValueError("`split: auto` needs one `path`; these files are split already")
+        return self
+
+
+class SuiteSpec(_FileSpec):
+    """Items to score, and what a change of their score means."""
+
+    source: str | None = Field(None, alias="from")
+    """Name of the data source whose validation and test splits are the items."""
+    path: str | None = None
+    """One file; halved into validation and test by a hash of the question."""
+    validation: str | None = None
+    test: str | None = None
+    scorer: Scorer
+    measures: Measures | None = None
+    """Default: by the suite's name (`gain`, `gain_*`, `forgetting`, `forgetting_*`)."""
+    max_new_tokens: Count | None = None
+    """Of generation; default: the longest reference answer in tokens, and 8 more."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SuiteSpec":
+        if (self.validation is None) != (self.test is None):
+            raise ValueError("give both `validation` and `test`")
+        if sum(p is not None for p in (self.source, self.path, self.validation)) != 1:
+            raise ValueError("give exactly one of `from`, `path`, and `validation` with `test`")
+        if self.source is not None and (self.fields or self.format != "auto" or self.limit):
+            raise ValueError("`format`, `fields` and `limit` of a `from` suite stand at its source")
+        return self
+
+
+class TrainingSpec(StrictModel):
+    """What all trials share unless the space varies it; see `core.config.TrialConfig`."""
+
+    epochs: Positive | None = None
+    """Budget: passes over the training rows of the task; 3 if no budget is given."""
+    budget_tokens: Count | None = None
+    budget_examples: Count | None = None
+    method: Method = "full"
+    learning_rate: Annotated[float, Field(ge=0)] | None = None
+    """Needed if the space has none."""
+    lora: LoraSettings = LoraSettings()
+    """Used by trials whose method is `lora`."""
+    mixture: dict[str, Share] | None = None
+    """Share of tokens per source, if the space has none; default: task sources by rows."""
+    batch_size: Count = 16
+    micro_batch_size: Count | None = None
+    schedule: Literal["wsd", "constant", "linear", "cosine"] = "wsd"
+    warmup_share: Share = 0.05
+    decay_share: Share = 0.2
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Positive = 1.0
+    max_length: Annotated[int, Field(ge=8)] = 1024
+    rungs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Shares of the budget at which a trial is scored, ascending, the last one 1."""
+    engine: Literal["torch", "deepspeed"] = "torch"
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    scoring_batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of search trials; confirmation draws fresh ones."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)) or value[-1] != 1:
+            raise ValueError("must be ascending shares of the budget that end with 1")
+        return value
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "TrainingSpec":
+        given = [n for n in ("epochs", "budget_tokens", "budget_examples") if getattr(self, n)]
+        if len(given) > 1:
+            raise ValueError(f"give one budget, not {' and '.join(f'`{n}`' for n in given)}")
+        if self.zero_stage and self.engine != "deepspeed":
+            raise ValueError("`zero_stage` needs `engine: deepspeed`")
+        if self.mixture is not None and abs(sum(self.mixture.values()) - 1) > 1e-6:
+            raise ValueError(
+                f"the shares of `mixture` must sum to 1, not {sum(self.mixture.values()):g}"
+            )
+        return self
+
+
+class ReferenceArm(StrictModel):
+    """What a team would do instead of fine-tuning; exactly one key."""
+
+    system_prompt: str | None = None
+    few_shot: Count | None = None
+    """Number of worked examples, drawn from training rows of the task."""
+    context: Literal[True] | None = None
+    """Show the row's `context` field."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ReferenceArm":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give exactly one of `system_prompt`, `few_shot`, `context`")
+        return self
+
+
+class SearchSpec(StrictModel):
+    """How configurations are drawn; every base model gets the same number."""
+
+    trials_per_model: Annotated[int, Field(ge=1, le=10_000)] = 12
+    sampler: Literal["tpe", "random", "quasi_random", "nsga2"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    mode: Literal["generations"] = "generations"
+    generation_size: Count | None = None
+    """Trials drawn between two fits of the sampler; default: chosen by the search."""
+    max_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The sweep stops when more than this share of at least 4 finished trials failed."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _no_async(cls, value: Any) -> Any:
+        if value == "async":
+            raise ValueError("`async` is not available in this version; use `generations`")
+        return value
+
+
+class ConfirmSpec(StrictModel):
+    """Finalists are trained again with fresh seeds before the test split is opened."""
+
+    finalists: Count = 4
+    seeds: Count = 3
+
+
+class QuestionSpec(Question):
+    """`core.record.Question`, checked."""
+
+    delta: Annotated[float, Field(ge=0)] = 0.02
+    max_forgetting: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("cost")
+    @classmethod
+    def _known_cost(cls, value: str) -> str:
+        if value not in COSTS:
+            raise ValueError(f"unknown cost; known: {', '.join(COSTS)}")
+        return value
+
+
+class PricesSpec(StrictModel):
+    """What the user pays; never guessed."""
+
+    gpu_hour_usd: Positive | None = None
+
+
+class ResourcesSpec(StrictModel):
+    """Where trials run; not part of the sweep's identity."""
+
+    cpus_per_trial: Positive | None = None
+    """Default: 1."""
+    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    """Default: 1 where the machine has a GPU, else 0."""
+    slots: Count | None = None
+    """Trials at a time; default: as many as fit."""
+    workers_per_trial: Count = 1
+    """Processes of one trial (`engine: deepspeed`); resources are shared out among them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class SweepSpec(StrictModel):
+    """A whole `sweep.yaml`."""
+
+    name: str
+    models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    data: Annotated[dict[str, DataSpec], Field(min_length=1)]
+    suites: Annotated[dict[str, SuiteSpec], Field(min_length=1)]
+    space: Annotated[dict[str, Any], Field(min_length=1)]
+    """Read by `sweeps.search.space`; see `spec_space`."""
+    training: TrainingSpec = TrainingSpec()
+    reference_arms: tuple[ReferenceArm, ...] | None = None
+    """Default: few_shot 4 if the task has worked examples, context if its rows have that field."""
+    search: SearchSpec = SearchSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+    question: QuestionSpec = QuestionSpec()
+    prices: PricesSpec = PricesSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    allow: tuple[Literal["split_overlap", "replay_overlap"], ...] = ()
+    """Findings that are meant to be so: they warn instead of refusing."""
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        if not SWEEP_NAME.fullmatch(value):
+            raise ValueError(
+                "must be 1 to 60 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+            )
+        return value
+
+    @field_validator("data", "suites")
+    @classmethod
+    def _safe_names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"the name '{name}' must be 1 to 40 of A-Z a-z 0-9 _ -")
+        return value

@@ -1,0 +1,163 @@
+"""init, check and plan as commands: outputs, exit codes, and that nothing heavy is imported."""
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keepgain.core.errors import UserError
+from tests.sweeps.tiny_models import make_world, write_jsonl
+
+
+def sweep(*argv: Any) -> int:
+    """Runs one command; `sweeps/cli/main.py` turns UserErrors into exit code 2."""
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers(required=True)
+    for name in ("init", "check", "plan"):
+        import_module(f"keepgain.sweeps.cli.{name}").add_parser(subparsers)
+    args = parser.parse_args([str(a) for a in argv])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_world(tmp_path).unlink()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+GENERAL = ["--general", "general.jsonl"]
+GENERAL_EVAL = ["--general-eval", "general_eval.jsonl"]
+
+
+@pytest.mark.parametrize("general", [[], GENERAL, GENERAL_EVAL, GENERAL + GENERAL_EVAL])
+def test_check_accepts_what_init_writes(
+    world: Path, capsys: pytest.CaptureFixture[str], general: list[str]
+) -> None:
+    if general == GENERAL:  # split, so it needs enough rows
+        write_jsonl(world / "general.jsonl", [{"text": f"fact {i}"} for i in range(300)])
+    models = ["--model", "m0", "--model", world / "m1"]
+    assert sweep("init", *models, "--data", "tickets.jsonl", *general) == 0
+    said = capsys.readouterr().out
+    assert ("forgetting will not be measured" in said) == (not general)
+    text = (world / "sweep.yaml").read_text()
+    assert text.count("\n") <= 40 and "#" in text
+    assert sweep("check", "sweep.yaml") == 0
+    assert sweep("check", "sweep.yaml", "--profile", "smoke") == 0
+    assert sweep("plan", "sweep.yaml") == 0
+
+
+def test_init_writes_paths_relative_to_the_spec(world: Path) -> None:
+    (world / "sub").mkdir()
+    assert sweep("init", "--model", "m0", "--data", "tickets.jsonl", "--out", "sub/s.yaml") == 0
+    assert "../tickets.jsonl" in (world / "sub" / "s.yaml").read_text()
+    assert sweep("check", "sub/s.yaml") == 0
+
+
+@pytest.mark.parametrize("name", ["strange, name: {x}.jsonl", "1e5", "true", "ünï.jsonl", "a b"])
+def test_init_quotes_file_names(world: Path, name: str) -> None:
+    (world / "tickets.jsonl").rename(world / name)
+    assert sweep("init", "--model", "m0", "--data", name) == 0
+    assert sweep("check", "sweep.yaml") == 0
+
+
+def test_init_does_not_overwrite(world: Path) -> None:
+    (world / "sweep.yaml").write_text("mine")
+    with pytest.raises(UserError, match="--force"):
+        sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+    assert (world / "sweep.yaml").read_text() == "mine"
+    assert sweep("init", "--model", "m0", "--data", "tickets.jsonl", "--force") == 0
+    assert (world / "sweep.yaml").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--model", "./nowhere", "--data", "tickets.jsonl"], "no model folder"),
+        (["--model", "m0", "--data", "nowhere.jsonl"], "no such file"),
+        (["--model", "m0", "--data", "tickets.jsonl", "--name", "../x"], "name"),
+        (["--model", "m0", "--data", "general.jsonl", "--scorer", "exact_match"], "no answer"),
+        (["--model", "m0", "--data", "tickets.jsonl", "--out", "no/s.yaml"], "no such folder"),
+    ],
+)
+def test_init_refuses_what_cannot_work_and_leaves_nothing(
+    world: Path, argv: list[str], words: str
+) -> None:
+    before = sorted(world.rglob("*"))
+    with pytest.raises(UserError, match=words):
+        sweep("init", *argv)
+    assert sorted(world.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "scorer"),
+    [
+        ([{"prompt": "q", "answer": "yes"}], "exact_match"),
+        ([{"prompt": "q", "answer": "long " * 40}], "exact_match"),
+        ([{"text": "some text"}], "bits_per_byte"),
+    ],
+)
+def test_init_chooses_a_scorer_that_the_rows_allow(
+    world: Path, rows: list[dict[str, str]], scorer: str
+) -> None:
+    write_jsonl(world / "rows.jsonl", rows)
+    assert sweep("init", "--model", "m0", "--data", "rows.jsonl") == 0
+    assert f"scorer: {scorer}}}" in (world / "sweep.yaml").read_text()
+
+
+def test_check_prints_json_and_fails_on_errors(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+    spec = (world / "sweep.yaml").read_text() + "resources: {gpus_per_trial: 64}\n"
+    (world / "sweep.yaml").write_text(spec)
+    capsys.readouterr()
+    assert sweep("check", "sweep.yaml", "--json") == 2
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["findings"][0]["code"] == "too_few_resources"
+    assert facts["models"][0]["name"] == "m0" and facts["sources"][0]["rows"]["train"] > 300
+    assert sweep("plan", "sweep.yaml") == 2
+
+
+def test_check_shows_rows_as_they_are_read(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+    capsys.readouterr()
+    sweep("check", "sweep.yaml", "--show", 2)
+    shown = [x for x in capsys.readouterr().out.splitlines() if '"  →  "' in x]
+    assert len(shown) == 2 and "tickets.jsonl:" in shown[0]
+
+
+def test_plan_prints_json(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+    capsys.readouterr()
+    assert sweep("plan", "sweep.yaml", "--json", "--tflops", "0.01") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["throughput_flops"] == 1e10 and plan["throughput_basis"] == "given"
+
+
+@pytest.mark.parametrize("command", ["init", "check", "plan"])
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        sweep(command, "--help")
+    assert f"sweep {command} " in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_check_and_plan_import_neither_torch_nor_ray_nor_mlflow(world: Path) -> None:
+    sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+    code = (
+        "import sys, argparse; from importlib import import_module\n"
+        "for name in ('init', 'check', 'plan'):\n"
+        "    parser = argparse.ArgumentParser(); subs = parser.add_subparsers()\n"
+        "    import_module('keepgain.sweeps.cli.' + name).add_parser(subs)\n"
+        "    if name != 'init':\n"
+        "        args = parser.parse_args([name, 'sweep.yaml']); args.run(args)\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,223 @@
+"""Each gate finds what it is for, says where, and is silent on what is sound."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keepgain.core.errors import UserError
+from keepgain.core.rows import Row
+from keepgain.sweeps.check import check
+from keepgain.sweeps.gates.findings import Finding, allow, has_errors, render_finding
+from keepgain.sweeps.gates.lengths import check_lengths
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine, plan_slots
+from keepgain.sweeps.gates.splits import check_duplicates, check_splits
+from keepgain.sweeps.gates.suites import check_suites, detectable_difference
+from keepgain.sweeps.gates.tokens import FolderTokenizer, token_stats
+from keepgain.sweeps.prepare import prepare
+from keepgain.sweeps.spec import load_spec
+from tests.sweeps.tiny_models import TEMPLATE, make_model, make_world, write_jsonl
+
+
+def row_set(label: str, questions: list[str], answer: str = "a", **kind: Any) -> RowSet:
+    part = label.split("/")[1]
+    rows = tuple(Row(str(i), "pair", prompt=q, answer=answer) for i, q in enumerate(questions))
+    places = tuple(f"{label}.jsonl:{i + 1}" for i in range(len(rows)))
+    return RowSet(label, part, rows, places, **kind)  # type: ignore[arg-type]
+
+
+def train(questions: list[str], role: str = "task") -> RowSet:
+    return row_set("data/train", questions, role=role)
+
+
+def items(part: str, questions: list[str], measures: str = "gain", **more: Any) -> RowSet:
+    more = {"scorer": "exact_match"} | more
+    return row_set(f"suite/{part}", questions, measures=measures, **more)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "code", "severity"),
+    [
+        (train(["x", "y"]), items("test", ["z", "y"]), "split_overlap", "error"),
+        (train(["x", "y"]), items("validation", ["y"]), "split_overlap", "error"),
+        (items("validation", ["y"]), items("test", ["y"]), "split_overlap", "error"),
+        (train(["Is  Y? "]), items("test", ["is y?"]), "near_split_overlap", "warning"),
+        (
+            train(["y"], role="replay"),
+            items("test", ["y"], "forgetting"),
+            "replay_overlap",
+            "error",
+        ),
+        (train(["y"], role="replay"), items("test", ["y"], "gain"), "split_overlap", "error"),
+    ],
+)
+def test_overlap_is_found_with_both_places(a: RowSet, b: RowSet, code: str, severity: str) -> None:
+    (finding,) = check_splits([a, b])
+    assert (finding.code, finding.severity) == (code, severity)
+    place_a, place_b = finding.rows[0].split(" = ")
+    assert place_a.startswith(f"{a.label}.jsonl:") and place_b.startswith(f"{b.label}.jsonl:")
+
+
+def test_disjoint_splits_have_no_finding() -> None:
+    sets = [train(["a", "b"]), items("validation", ["c"]), items("test", ["d"])]
+    assert check_splits(sets) == [] and check_duplicates(sets) == []
+
+
+def test_overlap_is_counted_in_full_and_shown_in_part() -> None:
+    questions = [f"q{i}" for i in range(10)]
+    (finding,) = check_splits([train(questions), items("test", questions)])
+    assert finding.message.startswith("10 of 10 questions")
+    assert len(finding.rows) == 3
+
+
+def test_items_asked_twice_are_counted() -> None:
+    (finding,) = check_duplicates([items("test", ["a", "b", "a", "a"])])
+    assert finding.message.startswith("2 of 4")
+    assert finding.rows[0] == "suite/test.jsonl:3 asks as suite/test.jsonl:1"
+
+
+def test_findings_can_be_allowed_by_code() -> None:
+    findings = check_splits([train(["y"], role="replay"), items("test", ["y"], "forgetting")])
+    assert has_errors(allow(findings, ["split_overlap"]))
+    allowed = allow(findings, ["replay_overlap"])
+    assert not has_errors(allowed) and "Allowed by the spec" in allowed[0].message
+
+
+def test_few_items_say_what_they_can_resolve() -> None:
+    questions = [f"q{i}" for i in range(50)]
+    sets = [items("test", questions), items("validation", questions * 2, "forgetting")]
+    (finding,) = check_suites(sets, None)
+    assert (finding.code, finding.where) == ("few_items", "suite/test")
+    assert "about 13 points" in finding.message  # 2.8016 * sqrt(.1 / 50) = .1253
+
+
+def test_detectable_difference_agrees_with_the_planned_sample_size() -> None:
+    # decisions.md 27: 7,850 items resolve one point at 10 % discordance and 80 % power.
+    assert detectable_difference(7850, 0.10) == pytest.approx(0.01, rel=0.001)
+
+
+def test_a_sweep_without_a_forgetting_suite_is_warned() -> None:
+    questions = [str(i) for i in range(200)]
+    (finding,) = check_suites([items("test", questions)], 0.03)
+    assert (finding.code, finding.severity) == ("forgetting_not_measured", "warning")
+    assert "0.03" in finding.message
+
+
+def test_exact_match_of_long_answers_is_warned() -> None:
+    questions = [str(i) for i in range(200)]
+    sets = [
+        items("validation", questions, answer="x" * 300),
+        items("test", questions, "forgetting"),
+    ]
+    assert [f.code for f in check_suites(sets, None)] == ["long_answers"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> FolderTokenizer:
+    return FolderTokenizer(make_model(tmp_path_factory.mktemp("m") / "m", template=TEMPLATE))
+
+
+def test_long_rows_are_counted_not_silent(tokenizer: FolderTokenizer) -> None:
+    # the template adds 19 tokens: <user> and <assistant>, two ends
+    data = row_set("data/train", ["x" * 10, "x" * 40], answer="a", role="task")
+    cut = row_set("suite/test", ["x"], answer="a" * 50, measures="gain")
+    stats = {("m", s.label): token_stats(tokenizer, s.rows, 40) for s in (data, cut)}
+    assert stats["m", "data/train"].longest == 40 + 1 + 19
+    found = check_lengths([data, cut], stats, 40, {"m": None})
+    assert [(f.code, f.where, f.rows) for f in found] == [
+        ("prompts_cut", "data/train", ("data/train.jsonl:2",)),
+        ("answers_cut", "suite/test", ("suite/test.jsonl:1",)),
+    ]
+    assert check_lengths([data, cut], stats, 40, {"m": 16})[-1].code == "beyond_context"
+
+
+def test_models_with_one_tokenizer_are_not_warned_twice(tokenizer: FolderTokenizer) -> None:
+    data = row_set("data/train", ["x" * 40], role="task")
+    stats = token_stats(tokenizer, data.rows, 40)
+    both = {("m", data.label): stats, ("n", data.label): stats}
+    assert len(check_lengths([data], both, 40, {})) == 1
+
+
+SMALL = Machine(cpus=2, memory_bytes=8 << 30)
+GPUS = Machine(cpus=16, memory_bytes=64 << 30, gpus=4, gpu_memory_bytes=80 << 30)
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "slots", "gpus"),
+    [
+        (SMALL, {}, 2, 0.0),
+        (SMALL, {"cpus_per_trial": 0.5}, 4, 0.0),
+        (SMALL, {"slots": 1}, 1, 0.0),
+        (GPUS, {}, 4, 1.0),
+        (GPUS, {"gpus_per_trial": 2}, 2, 2.0),
+        (GPUS, {"gpus_per_trial": 0.5}, 8, 0.5),
+        (GPUS, {"gpus_per_trial": 0}, 16, 0.0),
+        (GPUS, {"workers_per_trial": 2}, 2, 2.0),
+    ],
+)
+def test_as_many_trials_as_fit(
+    machine: Machine, asked: dict[str, Any], slots: int, gpus: float
+) -> None:
+    planned = plan_slots(machine, **asked)
+    assert (planned.count, planned.gpus_per_trial) == (slots, gpus)
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "arithmetic"),
+    [
+        (SMALL, {"gpus_per_trial": 1}, "one trial × 1 GPUs = 1 GPUs, and this machine has 0"),
+        (SMALL, {"slots": 3}, "3 trials × 1 CPUs = 3 CPUs, and this machine has 2"),
+        (GPUS, {"slots": 3, "gpus_per_trial": 2}, "3 trials × 2 GPUs = 6 GPUs"),
+        (GPUS, {"workers_per_trial": 2, "gpus_per_trial": 1}, "each needs one"),
+    ],
+)
+def test_more_than_there_is_is_refused_with_the_sum(
+    machine: Machine, asked: dict[str, Any], arithmetic: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_slots(machine, **asked)
+    assert arithmetic in str(caught.value)
+
+
+def test_a_cluster_is_not_judged_by_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"cpus_per_trial": None, "gpus_per_trial": 8.0, "slots": None, "workers_per_trial": 1}
+    assert has_errors(check_resources(SMALL, **asked))  # type: ignore[arg-type]
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    assert not has_errors(check_resources(SMALL, **asked))  # type: ignore[arg-type]
+
+
+def test_this_machine_has_something() -> None:
+    machine = detect_machine()
+    assert machine.cpus >= 1 and machine.memory_bytes > 1 << 28
+
+
+def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 81559\necho 40960\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine = detect_machine()
+    assert (machine.gpus, machine.gpu_memory_bytes) == (2, 40960 << 20)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert detect_machine().gpus == 0
+
+
+def test_check_finds_a_leak_in_real_files(tmp_path: Path) -> None:
+    path = make_world(tmp_path, models=1)
+    general = [json.loads(x) for x in (tmp_path / "general_eval.jsonl").read_text().splitlines()]
+    write_jsonl(tmp_path / "general.jsonl", [*general[:5], {"text": "other"}])
+    errors = [f for f in check(prepare(load_spec(path), None), SMALL) if f.severity == "error"]
+    assert {f.code for f in errors} == {"replay_overlap"}
+    assert sum(int(f.message.split()[0]) for f in errors) == 5
+    path.write_text(path.read_text() + "allow: [replay_overlap]\n")
+    assert not has_errors(check(prepare(load_spec(path), None), SMALL))
+
+
+def test_a_finding_reads_as_two_or_three_lines() -> None:
+    finding = Finding(
+        code="c", severity="error", where="w", message="m.", rows=("f:1", "f:2"), hint="h."
+    )
+    assert render_finding(finding) == "error: w: m. [c]\n  e.g. f:1; f:2\n  h."
