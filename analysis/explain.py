@@ -107,8 +107,8 @@ def _do_not_fine_tune(scene: Scene) -> list[str]:
         if check is None or check.uncertain is None:
             continue
         if check.holds_at_point:
-            broken = [_broken(c) for c in size.checks if not c.holds_at_point]
-            parts.append(f"{size.model} scores more, but {words.join(broken)}")
+            broken = [c for c in size.checks if not c.holds_at_point]
+            parts.append(f"{size.model} scores more, but {_all_broken(broken)}")
         else:
             parts.append(f"{size.model} {_against(check, named=False)}")
     extra = (
@@ -157,7 +157,7 @@ def _infeasible(scene: Scene) -> list[str]:
         broken = [c for c in (*size.checks, *_arm_check(scene, size)) if not c.holds_at_point]
         if not broken:
             broken = [c for c in size.checks if not c.holds]
-        said = "; ".join(_broken(c) for c in broken) or "held, but a larger size failed first"
+        said = _all_broken(broken) or "held, but a larger size failed first"
         sentences.append(f"{size.model}: {said}.")
     return sentences
 
@@ -184,8 +184,9 @@ def _standing(scene: Scene, pick: Size) -> str:
     side = "below" if value < 0 else "above"
     bound = ""
     if check.bound is not None:
-        most = words.amount(max(0.0, -check.bound), check.scorer)
-        bound = f", and with 95 % confidence at most {most} below"
+        how = "at most {} below" if check.bound < 0 else "at least {} above"
+        said = how.format(words.amount(abs(check.bound), check.scorer))
+        bound = f", and with 95 % confidence {said}"
     return (
         f"Its task score is {words.amount(abs(value), check.scorer)} {side} that of "
         f"{_size(largest)}{bound}; {words.amount(scene.question.delta, check.scorer)} (delta) "
@@ -198,8 +199,8 @@ def _above(scene: Scene, pick: Size) -> list[str]:
     standing = [s for s in scene.verdict.sizes if s.candidate is not None]
     skipped = [s for s in standing[: standing.index(pick)] if not s.reached]
     return [
-        f"{s.model} itself does not do: "
-        f"{'; '.join(_broken(c) for c in s.failing('forgetting', scene.provisional))}."
+        f"{s.model} itself does not qualify: "
+        f"{_all_broken(s.failing('forgetting', scene.provisional))}."
         for s in skipped
     ]
 
@@ -213,8 +214,9 @@ def _below(scene: Scene, pick: Size) -> str:
     following = smaller[0]
     failing = [c for c in following.checks if not c.passes(scene.provisional)]
     failing = failing or _arm_check(scene, following)
-    said = "; ".join(_broken(c) for c in failing)
-    return f"The next smaller one, {_size(following)}, does not do: {said}." if said else ""
+    if not failing:
+        return ""
+    return f"The next smaller one, {_size(following)}, does not qualify: {_all_broken(failing)}."
 
 
 def _forgetting(scene: Scene, pick: Size) -> str:
@@ -239,6 +241,17 @@ def _forgetting(scene: Scene, pick: Size) -> str:
         f"{text}; with 95 % confidence no suite drops by more than "
         f"{words.amount(max(bounds), scorer)} (limit {words.amount(limit, scorer)})."
     )
+
+
+def _all_broken(checks: Sequence[Check]) -> str:
+    """Conditions that do not hold; of several suites the one with the largest drop speaks."""
+    drops = [c for c in checks if c.claim == "forgetting"]
+    said = [_broken(c) for c in checks if c.claim != "forgetting"]
+    if drops:
+        worst = max(drops, key=lambda c: c.uncertain.value if c.uncertain else float("inf"))
+        more = f", and too much on {words.count(len(drops) - 1, 'more suite')}"
+        said.append(_broken(worst) + more * (len(drops) > 1))
+    return "; ".join(said)
 
 
 def _broken(check: Check) -> str:

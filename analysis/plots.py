@@ -38,6 +38,8 @@ class Point:
     label: str
     on_front: bool
     recommended: bool
+    named: bool
+    """Reference arms and each size's candidate carry their label."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _point(analysis: Analysis, row: Row) -> Point | None:
         kind = "confirmed" if row.who.confirmed and row.split == decision.split else "search"
     x_scale, y_scale = _scale(analysis, "forgetting"), _scale(analysis, "gain")
     recommended = row.who.trial_id == decision.trial
+    candidates = {s.candidate.trial_id for s in decision.verdict.sizes if s.candidate}
     return Point(
         x=x_scale * forgetting.value,
         y=y_scale * gain.value,
@@ -146,6 +149,7 @@ def _point(analysis: Analysis, row: Row) -> Point | None:
         label=words.clean(row.who.arm.replace("_", " ") if row.who.arm else row.who.trial_id[:6]),
         on_front=bool(row.place and row.place.on_front and row.split == decision.split),
         recommended=recommended,
+        named=recommended or kind == "reference" or row.who.trial_id in candidates,
     )
 
 
@@ -194,7 +198,7 @@ def _draw(axis: Any, panel: PanelData, analysis: Analysis) -> None:
                 label="the decision's choice",
                 zorder=4,
             )
-        if p.recommended or (p.on_front and p.kind in ("confirmed", "reference")):
+        if p.named:
             axis.annotate(
                 p.label,
                 (p.x, p.y),

@@ -117,9 +117,16 @@ class Uncertain:
 
     @property
     def df(self) -> float:
-        """Satterthwaite's degrees of freedom, infinite without variance."""
-        spread = math.fsum(v * v / df for v, df in self.terms if v)
-        return self.variance**2 / spread if spread > 0 else math.inf
+        """Satterthwaite's degrees of freedom, infinite without variance.
+
+        A sum of variances never has fewer than its poorest source; the approximation can go below
+        that when a term is taken off, so it is kept from it.
+        """
+        used = [(v, df) for v, df in self.terms if v]
+        spread = math.fsum(v * v / df for v, df in used)
+        if spread <= 0:
+            return math.inf
+        return max(self.variance**2 / spread, min(df for _, df in used))
 
     def lower(self, confidence: float = CONFIDENCE) -> float | None:
         """One-sided lower bound; None if unknown."""

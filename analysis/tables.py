@@ -1,5 +1,6 @@
 """What the tables and notes of a report hold, as plain strings; `render` lays them out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keepgain.analysis import words
@@ -103,7 +104,7 @@ def _verdict(analysis: Analysis, row: SizeRow) -> str:
     if not claims:
         return "not reached"
     sure = any(not c.holds_at_point for c in failed)
-    return f"{' and '.join(claims)} {'fails' if sure else 'not shown'}"
+    return f"{'fails' if sure else 'not shown'}: {', '.join(claims)}"
 
 
 def trial_grid(analysis: Analysis) -> Grid:
@@ -166,7 +167,7 @@ def notes(analysis: Analysis) -> list[str]:
         said.append("(val.): validation scores of unconfirmed trials; never compared with test.")
     if len(shown) > MAX_ROWS:
         said.append(f"{len(shown) - MAX_ROWS} more rows: --format csv or json.")
-    said += [_flip(analysis, f) for f in analysis.decision.flips if f.what != "min_gain"]
+    said += [_flip(analysis, f) for f in _nearest(analysis.decision.flips)]
     said += [f"Warning: {words.clean(w)}" for w in analysis.warnings]
     if analysis.excluded:
         first = "; ".join(
@@ -177,6 +178,15 @@ def notes(analysis: Analysis) -> list[str]:
         more = f"; and {rest} more (--format json)" if rest > 0 else ""
         said.append(f"Left out ({len(analysis.excluded)}): {first}{more}.")
     return said
+
+
+def _nearest(flips: Sequence[Flip]) -> list[Flip]:
+    """The first flip of the margin and of the limit in either direction; JSON has all."""
+    kept: dict[tuple[str, bool], Flip] = {}
+    for flip in flips:
+        if flip.what != "min_gain":
+            kept.setdefault((flip.what, flip.current is not None and flip.to > flip.current), flip)
+    return list(kept.values())
 
 
 def _flip(analysis: Analysis, flip: Flip) -> str:

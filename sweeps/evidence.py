@@ -101,7 +101,10 @@ def _record(run: RunState, test: RunState | None) -> RunRecord:
         budget=asked.config.get("budget", 0),
         metrics=metrics,
         cost=report.cost if report else {},
-        numerics={k: str(v) for k, v in runtime.items() if v is not None},
+        # As the worker resolved them; a run without a report has only what was asked for.
+        numerics=report.numerics
+        if report
+        else {k: str(v) for k, v in runtime.items() if v is not None},
         reused_from=run.reused_from,
     )
 

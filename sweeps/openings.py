@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from keepgain.core.config import SuiteRef
 from keepgain.core.identity import fingerprint
@@ -23,17 +24,22 @@ def opening(candidates: list[str], suites: tuple[SuiteRef, ...]) -> TestOpened:
 
 
 def note_opening(work: Path, sweep_id: str, opened: TestOpened) -> None:
-    """Appends to the store-wide list."""
+    """Appends to the store-wide list, once a sweep and set of items."""
     line = {"sweep": sweep_id, **opened.model_dump(mode="json")}
+    same = ("sweep", "items_hash")
+    if any(all(known[k] == line[k] for k in same) for known in _noted(work)):
+        return
     with (work / FILE_NAME).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")
 
 
 def count_openings(work: Path, suites: tuple[SuiteRef, ...]) -> int:
     """Openings of these items so far, by any sweep."""
-    path = work / FILE_NAME
-    if not path.exists():
-        return 0
     wanted = items_hash(suites)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return sum(json.loads(line)["items_hash"] == wanted for line in lines)
+    return sum(line["items_hash"] == wanted for line in _noted(work))
+
+
+def _noted(work: Path) -> list[dict[str, Any]]:
+    path = work / FILE_NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
-from keepgain.sweeps.job import Job
+from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.recorder import Recorder
@@ -74,7 +74,10 @@ class SweepProgram:
 
     def __post_init__(self) -> None:
         events = self.ledger.events()
-        self.runs: dict[str, RunState] = replay(events).runs
+        state = replay(events)
+        self.runs: dict[str, RunState] = state.runs
+        self._finished_stages = set(state.stages)
+        self._complete_reported()
         self._stage = Stage.BASE
         self._bases = {
             job.asked.model: job.run_key
@@ -85,12 +88,12 @@ class SweepProgram:
         self.progress.expect(Stage.BASE, len(self._queue))
         if not events:
             self.ledger.append(self.search.started())
-        self.search.restore(events, self._known_result)
+        self.search.restore(self.ledger.events(), self._known_result)
         for run in self.runs.values():
-            if run.status.is_final:  # a driver killed at this point may not have said so
-                self.recorder.ended(run.asked, run.status, run.reason)
+            self._record_known(run)
         for draw in self.search.open_draws():
             self._queue.append(self._dealt(draw))
+        self.aborted = self._why_stop()
 
     # -- what the runner asks ------------------------------------------------------------------
 
@@ -115,10 +118,11 @@ class SweepProgram:
         """A worker has the job now."""
         self.progress.started(job)
 
-    def on_report(self, job: Job, report: RungReport) -> None:
+    def on_report(self, job: Job, report: RungReport, execution: Execution) -> None:
         """A rung was reached; at the last one the run is complete."""
         self._append(Rung(report=report))
-        self.recorder.reported(job, report)
+        self.recorder.reported(job.asked, report)
+        self.recorder.executed(job.asked, report, execution)
         if report.final:
             self._end(job, TrialStatus.COMPLETED)
 
@@ -145,6 +149,27 @@ class SweepProgram:
             self.recorder.ended(job.asked, TrialStatus.INTERRUPTED, "the sweep was interrupted")
         self._live.clear()
         return len(jobs)
+
+    # -- where an earlier driver stopped -------------------------------------------------------
+
+    def _complete_reported(self) -> None:
+        """A driver killed between the last report of a run and its end has not noted the end."""
+        for run in list(self.runs.values()):
+            last = run.last_report
+            if last is not None and last.final and not run.status.is_final:
+                self._append(Finished(run_key=run.run_key, status=TrialStatus.COMPLETED))
+
+    def _record_known(self, run: RunState) -> None:
+        """A driver killed between the ledger and the spool has not said this."""
+        if run.reused_from is not None:
+            self.recorder.reused(run.asked, run.reused_from)
+        for report in run.reports:
+            self.recorder.reported(run.asked, report)
+        if not run.status.is_final:
+            return
+        if run.asked.stage is Stage.SEARCH and (result := self._known_result(run)) is not None:
+            self._record_told(run, result)
+        self.recorder.ended(run.asked, run.status, run.reason)
 
     # -- the course ----------------------------------------------------------------------------
 
@@ -187,6 +212,9 @@ class SweepProgram:
             self._stage = Stage.DECIDED
 
     def _finish_stage(self, stage: Stage) -> None:
+        if stage in self._finished_stages:
+            return  # of an earlier driver; its record is there
+        self._finished_stages.add(stage)
         self._append(StageFinished(stage=stage))
         self.on_stage(stage)
 
@@ -244,7 +272,7 @@ class SweepProgram:
             self._skip(job, "done before")
             return None
         self.recorder.started(job)
-        if known is None and key in self.reusable:
+        if (known is None or known.last_report is None) and key in self.reusable:
             self._reuse(job, self.reusable[key])
             return None
         job = self._continued(job)
@@ -269,10 +297,11 @@ class SweepProgram:
         report = finished.run.last_report
         assert report is not None, "only completed runs are reusable"
         self._append(Reused(run_key=job.run_key, sweep=finished.folder.name))
+        self.recorder.reused(job.asked, finished.folder.name)
         self._append(Rung(report=report))
         self._append(Finished(run_key=job.run_key, status=TrialStatus.COMPLETED))
         self.reused += 1
-        self.recorder.reported(job, report)
+        self.recorder.reported(job.asked, report)
         self._settle(job)
         self.progress.skipped(job, f"reused from {finished.folder.name}")
 
@@ -295,7 +324,7 @@ class SweepProgram:
         self._settle(job)
         ended = [r.status for r in self.runs.values() if r.asked.kind == "trial"]
         self.recorder.count(ended.count(TrialStatus.COMPLETED), ended.count(TrialStatus.FAILED))
-        self._watch_failures(job)
+        self.aborted = self.aborted or self._why_stop()
 
     def _settle(self, job: Job) -> None:
         """What follows from the end of a run: it is recorded, and the search is told."""
@@ -319,13 +348,15 @@ class SweepProgram:
         if result is None:
             self._untold.append(key)
             return
-        found = self._objectives(run)
-        state = outcome(
-            result, tuple(self.search.design.objectives), self.search.design.constraints
-        )
-        self.recorder.told(run.asked, run.last_report, found, result.constraints, state.name)
+        self._record_told(run, result)
         for draw in self._draws.pop(key, []):
             self.search.tell(draw, result)
+
+    def _record_told(self, run: RunState, result: Result) -> None:
+        design = self.search.design
+        state = outcome(result, tuple(design.objectives), design.constraints)
+        found = self._objectives(run)
+        self.recorder.told(run.asked, run.last_report, found, result.constraints, state.name)
 
     def _known_result(self, run: RunState) -> Result | None:
         """What Optuna is told of an ended run; None while its base has no scores."""
@@ -356,28 +387,31 @@ class SweepProgram:
         figures = {"gain": found.gain}
         return figures if found.forgetting is None else figures | {"forgetting": found.forgetting}
 
-    def _watch_failures(self, job: Job) -> None:
-        """Stops the sweep if a base cannot be scored, or if too many trials fail."""
-        if self.runs[job.run_key].status is not TrialStatus.FAILED:
-            return
-        if job.purpose == "base":
-            self.aborted = (
-                f"the base {job.asked.model} could not be scored, and every gain is measured "
-                f"against it ({self.runs[job.run_key].reason})"
-            )
-            return
+    def _why_stop(self) -> str | None:
+        """Why the sweep must stop: a base cannot be scored, or too many trials fail.
+
+        It follows from the ledger, so that a stopped sweep stays stopped when it is run again.
+        """
+        for key in self._bases.values():
+            base = self.runs.get(key)
+            if base is not None and base.status is TrialStatus.FAILED:
+                return (
+                    f"the base {base.asked.model} could not be scored, and every gain is measured "
+                    f"against it ({base.cause}: {base.reason})"
+                )
         trials = [
             r
             for r in self.runs.values()
             if r.asked.stage in (Stage.SEARCH, Stage.CONFIRM) and r.status.is_final
         ]
-        failed = sum(r.status is TrialStatus.FAILED for r in trials)
+        failed = [r for r in trials if r.status is TrialStatus.FAILED]
         limit = self.prepared.spec.search.max_failure_rate
-        if len(trials) >= MIN_FINISHED_FOR_RATE and failed / len(trials) > limit:
-            self.aborted = (
-                f"{failed} of {len(trials)} trials failed, more than search.max_failure_rate "
-                f"{limit:g}; the last one: {self.runs[job.run_key].reason}"
-            )
+        if len(trials) < MIN_FINISHED_FOR_RATE or len(failed) / len(trials) <= limit:
+            return None
+        return (
+            f"{len(failed)} of {len(trials)} trials failed, more than search.max_failure_rate "
+            f"{limit:g}; one of them: {failed[-1].cause}: {failed[-1].reason}"
+        )
 
     def _append(self, event: Event) -> None:
         self.ledger.append(event)

@@ -13,7 +13,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def provenance(spec_folder: Path, cluster: str) -> dict[str, str]:
+def provenance(spec_folder: Path, cluster: str | None) -> dict[str, str]:
     """Versions, machine, commit of the folder that holds the spec, Ray job, time (UTC)."""
     facts = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -21,8 +21,9 @@ def provenance(spec_folder: Path, cluster: str) -> dict[str, str]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cpus": str(os.cpu_count()),
-        "cluster": cluster,
     }
+    if cluster is not None:
+        facts["cluster"] = cluster
     facts |= {f"version.{p}": v for p in PACKAGES if (v := _version(p)) is not None}
     if (job := os.environ.get("RAY_JOB_SUBMISSION_ID")) is not None:
         facts["ray_job"] = job

@@ -1,7 +1,6 @@
 """`sweep run` from the spec to the recorded decision; run again, it continues."""
 
 import shutil
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.program import SweepProgram
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.provenance import provenance
-from keepgain.sweeps.recorder import Recorder
+from keepgain.sweeps.recorder import DRIVER, Recorder
 from keepgain.sweeps.reuse import LEDGER_NAME, finished_elsewhere
-from keepgain.sweeps.search.ledger import Ledger, TestOpened
+from keepgain.sweeps.search.ledger import Ledger
 from keepgain.sweeps.search.objectives import constraint_names, directions
+from keepgain.sweeps.search.replay import replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
 from keepgain.sweeps.spec import LoadedSpec, load_spec, spec_space
 
@@ -93,28 +93,26 @@ def _run_locked(
     say: Callable[[str], None],
     stack: ExitStack,
 ) -> Outcome:
-    from keepgain.sweeps.tune_runner import run_program
-
     sweep_id = prepared.sweep_id
-    known = len(ledger.events())
-    say(f"sweep {sweep_id}" + (" (continued)" if known else ""))
+    known = replay(ledger.events())
+    say(f"sweep {sweep_id}" + (" (continued)" if known.runs else ""))
     say(f"store: {store.described}")
     say(f"files and logs: {folder}")
-    if known:
+    if known.runs:
         reap(store, sweep_id)
-    # Ray takes seconds to start and the checks above are done: only now.
-    cluster = ray_cluster.connect(options.address)
-    stack.callback(ray_cluster.disconnect)
-    resources = _resources(prepared)
-    slots = ray_cluster.slots(cluster, resources, options.slots or prepared.spec.resources.slots)
-    say(f"Ray: {cluster.described}")
-    say(f"slots: {slots.count} trials at a time ({slots.why})")
-
+    if Stage.TEST in known.stages:
+        say("every run is done already: nothing is started")
+        crew = None
+    else:
+        # Ray takes seconds to start and the checks above are done: only now.
+        crew = _Crew.start(options, prepared, stack, say)
     shipper = stack.enter_context(Shipper(store, sweep_id, prepared.spec.name, folder / "spool"))
-    spool = Spool(folder / "spool", "driver")
+    spool = Spool(folder / "spool", DRIVER)
     stack.callback(spool.close)
     recorder = Recorder(spool, folder)
-    keeper = _Keeper(prepared, store, folder, ledger, recorder, warnings, cluster.described)
+    keeper = _Keeper(
+        prepared, store, folder, ledger, recorder, warnings, crew.cluster if crew else None
+    )
     progress = Progress(sweep_id, _totals(prepared))
     search = _search(prepared, folder)
     program = SweepProgram(
@@ -130,19 +128,15 @@ def _run_locked(
     )
     try:
         with progress:
-            run_program(
-                program,
-                sweep_id=sweep_id,
-                folder=folder,
-                resources=resources,
-                slots=slots.count,
-                env=_worker_env(resources),
-            )
+            if crew is not None:
+                crew.work(program, sweep_id, folder)
+            else:
+                assert program.next_job() is None, "the test stage is the last one with jobs"
         code = _ending(program, recorder, keeper, say)
-    except BaseException:
+    except BaseException as error:
         # A fault of ours or a second Ctrl-C: what ran is marked, so that nothing stays RUNNING.
         program.interrupt()
-        recorder.parent_ended("FAILED")
+        recorder.parent_ended("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
         search.close(interrupted=not program.finished)
@@ -175,6 +169,46 @@ def _ending(
     return EXIT_INTERRUPTED
 
 
+@dataclass(frozen=True)
+class _Crew:
+    """The Ray that carries the jobs out."""
+
+    cluster: str
+    resources: ResourceRequest
+    slots: int
+
+    @classmethod
+    def start(
+        cls,
+        options: RunOptions,
+        prepared: Prepared,
+        stack: ExitStack,
+        say: Callable[[str], None],
+    ) -> "_Crew":
+        """Connects to a Ray, or starts one that ends with `stack`."""
+        cluster = ray_cluster.connect(options.address)
+        stack.callback(ray_cluster.disconnect)
+        resources = _resources(prepared)
+        wanted = options.slots or prepared.spec.resources.slots
+        slots = ray_cluster.slots(cluster, resources, wanted)
+        say(f"Ray: {cluster.described}")
+        say(f"slots: {slots.count} trials at a time ({slots.why})")
+        return cls(cluster.described, resources, slots.count)
+
+    def work(self, program: SweepProgram, sweep_id: str, folder: Path) -> None:
+        """Runs the program until it has finished or is interrupted."""
+        from keepgain.sweeps.tune_runner import run_program
+
+        run_program(
+            program,
+            sweep_id=sweep_id,
+            folder=folder,
+            resources=self.resources,
+            slots=self.slots,
+            env=_worker_env(self.resources),
+        )
+
+
 @dataclass
 class _Keeper:
     """Saves the record beside the ledger and on the MLflow parent run."""
@@ -185,19 +219,21 @@ class _Keeper:
     ledger: Ledger
     recorder: Recorder
     warnings: tuple[str, ...]
-    cluster: str
+    cluster: str | None
+    """None: nothing was left to run."""
     stage: Stage = Stage.BASE
+    """The last one that finished."""
 
     def __post_init__(self) -> None:
         self._provenance = provenance(self.prepared.loaded.folder, self.cluster)
-        self._lock = threading.Lock()
+        self.stage = max(
+            replay(self.ledger.events()).stages, key=list(Stage).index, default=Stage.BASE
+        )
         self.recorder.parent_tags({f"keepgain.{k}": v for k, v in self._provenance.items()})
         self.recorder.parent_file(self.folder / "sweep.yaml")
 
     def save(self, stage: Stage) -> Evidence:
         """Writes the record as of now; called at the end of every stage."""
-        from keepgain.sweeps.search.replay import replay
-
         self.stage = stage
         suites = self.prepared.score_suites("test")
         evidence = build_evidence(
@@ -223,10 +259,10 @@ class _Keeper:
 
     def open_test(self, candidates: list[str]) -> None:
         """Notes that the test items are looked at now, once a sweep."""
-        if any(isinstance(e, TestOpened) for e in self.ledger.events()):
-            return
-        opened = opening(candidates, self.prepared.score_suites("test"))
-        self.ledger.append(opened)
+        known = replay(self.ledger.events()).openings
+        opened = known[0] if known else opening(candidates, self.prepared.score_suites("test"))
+        if not known:
+            self.ledger.append(opened)
         note_opening(self.store.work, self.prepared.sweep_id, opened)
 
     def decide(self) -> None:

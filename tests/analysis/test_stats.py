@@ -93,6 +93,14 @@ def test_interval_by_hand() -> None:
     assert u.lower() == pytest.approx(0.5 - stats.t_quantile(0.95, df) * math.sqrt(item + seed))
 
 
+def test_degrees_of_freedom_never_fall_below_the_poorest_source() -> None:
+    """A near-perfect trial beside a noisy pool: the subtraction must not blow the interval up."""
+    b = block([[1.0] * 99 + [0.0]])
+    u = stats.combine([b], [(SeedVariance(0.001, 0.0012, 6), 1.0)], 1)
+    assert u.variance == pytest.approx(u.item_variance)
+    assert u.df == 6.0
+
+
 def test_quantiles_are_student_s() -> None:
     assert stats.t_quantile(0.975, 2) == pytest.approx(4.302653, abs=1e-6)
     assert stats.t_quantile(0.975, math.inf) == pytest.approx(1.959964, abs=1e-6)

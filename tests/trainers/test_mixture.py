@@ -71,7 +71,7 @@ def test_a_source_without_a_share_is_never_read():
 
 
 def test_bad_shares_and_empty_sources_are_refused():
-    with pytest.raises(UserError, match="sum to 0.5"):
+    with pytest.raises(UserError, match="not 1"):
         Mixture({"a": 0.5}, {"a": [1]}, 0)
     with pytest.raises(UserError, match="'b' has a share but no rows"):
         Mixture({"a": 0.5, "b": 0.5}, {"a": [1], "b": []}, 0)
