@@ -202,7 +202,9 @@ def _draw(axis: Any, panel: PanelData, analysis: Analysis) -> None:
             axis.annotate(
                 p.label,
                 (p.x, p.y),
-                xytext=(11, 7),
+                # The upper left of a point on the front is empty: nothing dominates it.
+                xytext=(11, 7) if p.kind == "reference" else (-9, 8),
+                ha="left" if p.kind == "reference" else "right",
                 textcoords="offset points",
                 fontsize=8.5,
                 color=VERMILLION if p.recommended else BLACK,

@@ -23,7 +23,7 @@ class Metric(StrictModel):
 
     @property
     def sign(self) -> float:
-        """+1 if more is better, -1 if less is: `sign * value` always goes up when things improve."""
+        """+1 if more is better, -1 if less is: `sign * value` goes up when things improve."""
         return 1.0 if self.direction == "maximize" else -1.0
 
 

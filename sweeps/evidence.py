@@ -22,7 +22,7 @@ def flat_params(config: Mapping[str, Any]) -> dict[str, Any]:
     params = {k: v for k, v in config.items() if k not in left_out}
     for prefix in ("lora", "mixture"):
         params |= {f"{prefix}.{k}": v for k, v in (config.get(prefix) or {}).items()}
-    return params
+    return {k: v for k, v in params.items() if v is not None}
 
 
 def build_evidence(

@@ -70,8 +70,16 @@ class DeepSpeedEngine:
         assert self._boundary, "a step inside an accumulation"
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
+        norm = self._norm_without_zero() if self._stage == 0 else None
         self._engine.step()
-        return float(self._engine.get_global_grad_norm())
+        return float(self._engine.get_global_grad_norm() if norm is None else norm)
+
+    def _norm_without_zero(self) -> float | None:
+        """At stage 0 in float32 DeepSpeed clips and does not say by how much."""
+        if self.config["bf16"]["enabled"]:
+            return None
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
 
     def save(self, folder: Path) -> None:
         """See `engine.Engine.save`; collective: every rank calls it."""

@@ -43,7 +43,7 @@ class TorchEngine:
 
     def backward(self, loss: torch.Tensor) -> None:
         """See `engine.Engine.backward`."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def step(self, learning_rate: float) -> float:
         """See `engine.Engine.step`."""

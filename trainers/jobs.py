@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
@@ -13,6 +13,7 @@ from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
+from keepgain.core.rows import Row
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
@@ -183,7 +184,7 @@ class Jobs:
         )
 
     def _to_score(
-        self, config: ScoreConfig, numerics: Numerics, sweep: Path, card: Mapping[str, object]
+        self, config: ScoreConfig, numerics: Numerics, sweep: Path, card: Mapping[str, Any]
     ) -> tuple[nn.Module, Codec]:
         if config.checkpoint is not None and card["method"] == "full":
             model = load_model(sweep / config.checkpoint, numerics.dtype).to(numerics.device)
@@ -206,7 +207,7 @@ class Jobs:
     ) -> list[SuiteResult]:
         results = []
         limit = max_positions(model)
-        read: Callable[[SuiteRef], list] = self._data.items
+        read: Callable[[SuiteRef], list[Row]] = self._data.items
         for suite in suites:
             items = self._suites.get(suite, ref, prompting, codec, limit, read)
             if items.shortened:
@@ -251,7 +252,7 @@ def _remove_checkpoints(folder: Path, keep: Path | None) -> None:
             shutil.rmtree(path)
 
 
-def _card(config: ScoreConfig, sweep: Path) -> dict[str, object]:
+def _card(config: ScoreConfig, sweep: Path) -> dict[str, Any]:
     """What the folder of tuned weights says about itself; empty for a base."""
     if config.checkpoint is None:
         return {}

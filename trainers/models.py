@@ -153,7 +153,8 @@ def max_positions(model: nn.Module) -> int | None:
 
 def plain(model: nn.Module) -> Any:
     """The Transformers model inside a PEFT wrapper (adapters stay active), or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    wrapper: Any = model
+    return wrapper.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _bytes(model: nn.Module) -> int:

@@ -1,9 +1,13 @@
 """`sweep ui`: MLflow's UI on the right store, with the link to the comparison."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_OK
 from keepgain.sweeps.cli.common import add_sweep
+
+if TYPE_CHECKING:
+    from keepgain.core.store.location import StoreLocation
 
 EPILOG = """examples:
   sweep ui                          # the newest sweep, on a free port of this machine
@@ -27,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C."""
     from keepgain.core.store.location import resolve_store
-    from keepgain.core.store.server import comparison_url, start_ui, stop_ui
+    from keepgain.core.store.server import start_ui, stop_ui
     from keepgain.sweeps.overview import find_sweep
 
     location = resolve_store(args.store)
@@ -36,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     process, url = start_ui(location, args.port)
     if process is None:
         print(f"the store is a server with its own UI: {url}")
-        print(f"compare the runs of {sweep_id}: {comparison_url(url, location, sweep_id)}")
+        _say_links(url, location, sweep_id)
         return EXIT_OK
     try:
         print(f"MLflow: {url}")
-        print(f"compare the runs of {sweep_id}: {comparison_url(url, location, sweep_id)}")
+        _say_links(url, location, sweep_id)
         print("Ctrl-C ends it.", flush=True)
         process.wait()
     except KeyboardInterrupt:
@@ -48,3 +52,10 @@ def run(args: argparse.Namespace) -> int:
     finally:
         stop_ui(process)
     return EXIT_OK
+
+
+def _say_links(url: str, location: "StoreLocation", sweep_id: str) -> None:
+    from keepgain.core.store.server import comparison_url, runs_url
+
+    print(f"all runs of {sweep_id}: {runs_url(url, location, sweep_id)}")
+    print(f"its search trials compared: {comparison_url(url, location, sweep_id)}")

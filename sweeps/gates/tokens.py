@@ -204,7 +204,7 @@ def _compile(template: str, folder: Path) -> jinja2.Template:
 class _Generation(Extension):
     """`{% generation %}` marks the assistant's turns; only the text inside matters here."""
 
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[Node]:
         next(parser.stream)

@@ -27,7 +27,7 @@ def example() -> Evidence:
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    return json.loads(to_json(analyze(example())))  # type: ignore[no-any-return]
+    return json.loads(to_json(analyze(example())))
 
 
 def test_every_key(data: dict[str, Any]) -> None:

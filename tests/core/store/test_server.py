@@ -14,7 +14,7 @@ from keepgain.core.store.client import new_client
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.reader import load_from_mlflow
 from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, save_folder
-from keepgain.core.store.server import comparison_url, start_ui, stop_ui
+from keepgain.core.store.server import runs_url, start_ui, stop_ui
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
 from tests.core.store.conftest import SWEEP, same_evidence
@@ -80,7 +80,7 @@ def _check_interface(
 ) -> None:
     with urllib.request.urlopen(url, timeout=10) as page:
         assert b"<!doctype html>" in page.read()[:100].lower()
-    link = comparison_url(url, location, SWEEP)
+    link = runs_url(url, location, SWEEP)
     route = urlsplit(urlsplit(link).fragment)
     experiment = route.path.split("/")[2]
     assert route.path == f"/experiments/{experiment}/runs"

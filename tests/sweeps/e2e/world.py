@@ -166,7 +166,11 @@ class Running:
 
 @contextlib.contextmanager
 def background(
-    *command: str | Path, cwd: Path, log: Path, env: dict[str, str] | None = None
+    *command: str | Path,
+    cwd: Path,
+    log: Path,
+    env: dict[str, str] | None = None,
+    new_group: bool = False,
 ) -> Iterator[Running]:
     """Starts a command; whatever of it is still there at the end is killed, by process id."""
     with log.open("wb") as out:
@@ -176,6 +180,7 @@ def background(
             env=env or environment(),
             stdout=out,
             stderr=subprocess.STDOUT,
+            start_new_session=new_group,
         )
     running = Running(process, log)
     try:
