@@ -157,7 +157,7 @@ def _draw(axis: Any, panel: PanelData, analysis: Analysis) -> None:
     axis.set_title(panel.title, loc="left", fontsize=10)
     axis.grid(color="#EBEBEB", linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.margins(0.12)
+    axis.margins(x=0.2, y=0.12)  # room for the labels at the left
     _front(axis, [p for p in panel.points if p.on_front])
     for kind, (marker, edge, face, area, name) in _SHAPES.items():
         chosen = [p for p in panel.points if p.kind == kind]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from keepgain.analysis.costs import costs
 from keepgain.core.config import Arm, Split
 from keepgain.core.items import Floats, ItemScores, Strings
 from keepgain.core.metrics import metric
@@ -240,7 +241,7 @@ def _configuration(
         status=first.status,
         confirmed=bool(confirm) and bool(scores),
         tokens=first.tokens,
-        cost=_costs(sweep, list(kept.values()), first.model),
+        cost=costs(sweep, list(kept.values()), first),
         scores=scores,
     )
     return configuration, reasons
@@ -286,24 +287,6 @@ def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:
         values = values[order][place]
     bad = int(np.sum(~np.isfinite(values) | (np.abs(values) >= NOT_FINITE)))
     return f"{bad} scores are not finite" if bad else values
-
-
-def _costs(sweep: SweepRecord, runs: list[RunRecord], model: str) -> dict[str, float]:
-    """Mean of each cost over the runs that have it; served size and price derived where possible.
-
-    `usd_per_million_tokens` follows the registry's formula from the price of a GPU hour and the
-    measured generation speed.
-    """
-    costs: dict[str, float] = {}
-    for name in sorted({n for run in runs for n in run.cost}):
-        costs[name] = float(np.mean([run.cost[name] for run in runs if name in run.cost]))
-    parameters = next((m.parameters for m in sweep.models if m.name == model), None)
-    if parameters is not None:
-        costs.setdefault("parameters", float(parameters))
-    price, speed = sweep.prices.get("gpu_hour_usd"), costs.get("generated_tokens_per_second", 0.0)
-    if price is not None and speed > 0:
-        costs.setdefault("usd_per_million_tokens", 1e6 * price / (3600 * speed))
-    return costs
 
 
 def _name_seed(run: RunRecord, members: list[RunRecord], reason: str) -> str:

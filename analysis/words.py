@@ -67,10 +67,10 @@ def settings(who: Configuration, varying: Sequence[str]) -> str:
 
 
 def varying_params(configurations: Sequence[Configuration]) -> list[str]:
-    """Names of the parameters that differ between trials, the method first."""
+    """Names of the parameters that differ between the trials that have them, the method first."""
     trials = [c for c in configurations if c.kind == "trial"]
     names = list(dict.fromkeys(name for c in trials for name in c.params))
-    differ = [n for n in names if len({plain(c.params.get(n)) for c in trials}) > 1]
+    differ = [n for n in names if len({plain(c.params[n]) for c in trials if n in c.params}) > 1]
     return sorted(differ, key=lambda n: n != "method")
 
 

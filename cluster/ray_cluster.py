@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import secrets
+import socket
 import sys
 from dataclasses import dataclass
 
@@ -11,6 +13,9 @@ from keepgain.core.launch import ResourceRequest
 
 JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver process of `ray job submit`."""
+CONNECT_SECONDS = 5.0
+
+_HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^\[\]/]+?)\]?:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,24 @@ class Slots:
 def inside_ray_job() -> bool:
     """True in the driver of `ray job submit`."""
     return JOB_CONFIG_VARIABLE in os.environ
+
+
+def require_listening(address: str | None = None) -> None:
+    """Fails within seconds if nothing listens at `address`, else at `RAY_ADDRESS`.
+
+    Ray itself tries for minutes (over four, measured on 2.60).
+
+    Raises:
+        UserError: Names the address and what it said.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    match = _HOST_AND_PORT.fullmatch(address or "")
+    if match is None:
+        return  # `auto` and `local` are Ray's to find
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_answer(address, error) from None
 
 
 def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
@@ -67,10 +90,7 @@ def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
             configure_logging=False,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}).",
-            hint="Check --address and RAY_ADDRESS, or leave both out for a local Ray.",
-        ) from None
+        raise _no_answer(address, error) from None
     resources = ray.cluster_resources()
     total_cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
@@ -113,3 +133,11 @@ def disconnect() -> None:
     import ray
 
     ray.shutdown()
+
+
+def _no_answer(address: str | None, error: Exception) -> UserError:
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"no Ray cluster answers at '{address}' ({said}).",
+        hint="Check --address and RAY_ADDRESS, or leave both out for a local Ray.",
+    )

@@ -96,7 +96,8 @@ _COSTS = (
         direction="minimize",
         unit="USD per 1M tokens",
         meaning=(
-            "1e6 * prices.gpu_hour_usd / (3600 * measured generated tokens per second), batched."
+            "1e6 * prices.gpu_hour_usd / (3600 * generated tokens per second), batched; the speed "
+            "is the median over the trials of the base model."
         ),
     ),
     Metric(

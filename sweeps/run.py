@@ -12,14 +12,16 @@ from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import Evidence
 from keepgain.core.status import Stage
 from keepgain.core.store.bootstrap import prepare_store
-from keepgain.core.store.location import StoreLocation, require_durable, resolve_store
+from keepgain.core.store.client import require_reachable
+from keepgain.core.store.location import StoreLocation, require_durable, resolve_store, store_text
 from keepgain.core.store.record_files import save_folder
 from keepgain.core.store.runs import reap
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
+from keepgain.sweeps.base_models import local_folder
 from keepgain.sweeps.check import check
 from keepgain.sweeps.evidence import build_evidence
-from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.openings import count_openings, note_opening, opening
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.program import SweepProgram
@@ -73,6 +75,9 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
         _refuse_paths_outside(loaded, Path.cwd())
     prepared = prepare(loaded, None, say)
     warnings = _check(prepared, say)
+    # What does not answer is found before the first folder is made.
+    ray_cluster.require_listening(options.address)
+    _require_server(options.store)
     store = resolve_store(options.store, create=True)
     prepare_store(store, loaded.spec.name)
     folder = store.sweep_folder(prepared.sweep_id)
@@ -274,23 +279,41 @@ class _Keeper:
             self.recorder.parent_file(path, "decision")
 
 
+def _require_server(text: str | None) -> None:
+    asked, _ = store_text(text)
+    if asked is not None and "://" in asked:
+        require_reachable(resolve_store(text))
+
+
 def _check(prepared: Prepared, say: Callable[[str], None]) -> tuple[str, ...]:
     findings: list[Finding] = check(prepared)
     errors = [f for f in findings if f.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more: `sweep check`)" if len(errors) > 1 else ""
         first = errors[0]
-        raise UserError(first.message + more, where=first.where, hint=first.hint)
-    warnings = tuple(f.message for f in findings)
+        rows = f" (e.g. {'; '.join(first.rows[:MAX_EXAMPLES])})" if first.rows else ""
+        where = _where(prepared.loaded, first)
+        raise UserError(first.message + rows + more, where=where, hint=first.hint)
+    warnings = tuple(f"{f.where}: {f.message}" for f in findings)
     for warning in warnings:
         say(f"warning: {warning}")
     return warnings
 
 
+def _where(loaded: LoadedSpec, finding: Finding) -> str:
+    """The file and key of a finding; one about rows (`SOURCE/SPLIT`) names its source or suite."""
+    name = finding.where.partition("/")[0]
+    groups = {"data": loaded.spec.data, "suites": loaded.spec.suites}
+    key = next((f"{g}.{name}" for g, entries in groups.items() if name in entries), finding.where)
+    return loaded.where(key)
+
+
 def _refuse_paths_outside(loaded: LoadedSpec, working_dir: Path) -> None:
     """A job's files must be in what was submitted, or be absolute paths that every node has."""
     root = working_dir.resolve()
-    named = [(f"models.{i}", m.path) for i, m in enumerate(loaded.spec.models)]
+    # A folder may also stand where a hub id may (`models: [../small]`).
+    models = [(m, local_folder(m, loaded.folder)) for m in loaded.spec.models]
+    named = [(f"models.{i}", m.path or (f and m.id)) for i, (m, f) in enumerate(models)]
     for kind, group in (("data", loaded.spec.data), ("suites", loaded.spec.suites)):
         for name, entry in group.items():
             for field in ("path", "train", "validation", "test"):

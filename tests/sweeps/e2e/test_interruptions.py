@@ -30,6 +30,7 @@ from tests.sweeps.e2e.world import (
     run,
     searched,
     survivors,
+    without_agents,
     write_spec,
 )
 
@@ -78,7 +79,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
         os.killpg(driver.process.pid, signal.SIGINT)
         seen.interrupted_code = driver.process.wait(90)
         seen.interrupted_output = driver.output
-        seen.orphans["after SIGINT"] = survivors(family)
+        seen.orphans["after SIGINT"] = survivors(family, 30)
     seen.after_interrupt = {
         "mlflow": sorted(r.info.status for r in mlflow_runs(swept.store)),
         "optuna": optuna_states(swept),
@@ -99,9 +100,10 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
             ),
         )
         family = driver.family()
+        workers = without_agents(family)
         driver.process.kill()
         driver.process.wait(30)
-        seen.orphans["after SIGKILL"] = survivors(family)
+        seen.orphans["after SIGKILL"] = survivors(workers, 30)
     seen.events_before_kill = len(swept.events())
     done = {k for k, r in swept.state().runs.items() if r.status is TrialStatus.COMPLETED}
     seen.finished_before_kill = {
@@ -110,6 +112,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
         if r.data.tags.get(TAG_RUN_KEY) in done and r.info.status == "FINISHED"
     }
     swept.run().expect()
+    seen.orphans["after SIGKILL and a minute"] = survivors(family, 90)
     yield seen
 
 
@@ -127,7 +130,7 @@ def test_ctrl_c_leaves_nothing_running(disturbed: Disturbed) -> None:
     assert set(statuses) <= {TrialStatus.COMPLETED, TrialStatus.INTERRUPTED}
 
 
-@pytest.mark.parametrize("when", ["after SIGINT", "after SIGKILL"])
+@pytest.mark.parametrize("when", ["after SIGINT", "after SIGKILL", "after SIGKILL and a minute"])
 def test_no_process_is_left(disturbed: Disturbed, when: str) -> None:
     assert disturbed.orphans[when] == []
 

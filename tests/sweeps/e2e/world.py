@@ -55,7 +55,7 @@ def spec_text(
     *,
     name: str = NAME,
     models: Iterable[str] = ("xs",),
-    folder: str = str(QUICKSTART),
+    root: str = str(QUICKSTART),
     learning_rate: str = "{log: [1e-3, 3e-3]}",
     tokens: int = 30_000,
     rungs: str = "[0.5, 1]",
@@ -63,8 +63,8 @@ def spec_text(
     trials: int = 3,
     failure_rate: float = 0.5,
 ) -> str:
-    """A sweep of the quickstart's tickets; `folder` holds `bases/` and `data/`."""
-    prefix = f"{folder}/" if folder else ""
+    """A sweep of the quickstart's tickets; `root` holds `bases/` and `data/`."""
+    prefix = f"{root}/" if root else ""
     return SPEC.format(
         name=name,
         models=", ".join(f"{{path: {prefix}bases/{m}}}" for m in models),
@@ -200,15 +200,22 @@ def kill(processes: Iterable[psutil.Process]) -> None:
             one.kill()
 
 
-def survivors(processes: Iterable[psutil.Process], seconds: float = 40.0) -> list[str]:
+def survivors(processes: Iterable[psutil.Process], seconds: float) -> list[str]:
     """Those that still run after a grace period, as text. Ids that were given anew do not count."""
     _, alive = psutil.wait_procs(list(processes), timeout=seconds)
-    found = []
-    for one in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if one.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{one.pid} {' '.join(one.cmdline())[:150]}")
-    return found
+    return [text for one in alive if (text := _described(one))]
+
+
+def without_agents(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Without Ray's own two agents, which notice the death of their raylet up to a minute later."""
+    return [p for p in processes if "Agent" not in _described(p)]
+
+
+def _described(one: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if one.status() != psutil.STATUS_ZOMBIE:
+            return f"{one.pid} {' '.join(one.cmdline()).strip()[:150]}"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""What the pages tell people to type exists: commands parse, make targets and files are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from keepgain.analysis.cli import _parser as analyze_parser
+from keepgain.sweeps.cli.main import _parser as sweep_parser
+from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.spec_models import SweepSpec
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
+COMMAND = re.compile(r"(?:^|`|-- )((?:sweep|analyze) [^`#\n]+)", re.MULTILINE)
+
+
+def commands() -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
+            found += [(page.name, c.strip()) for c in COMMAND.findall(block)]
+        for inline in re.findall(r"`([^`\n]+)`", text):
+            if inline.startswith(("sweep ", "analyze ", "ray job submit")):
+                whole = [c.strip() for c in COMMAND.findall(inline)]
+                # `sweep check` in a sentence is a name; with arguments it is a command.
+                found += [(page.name, c) for c in whole if len(c.split()) > 2]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_every_command_of_the_pages_parses(page: str, command: str) -> None:
+    if "|" in command:
+        pytest.skip("a menu of forms, not one command")
+    program, *words = shlex.split(command)
+    parser = sweep_parser() if program == "sweep" else analyze_parser()
+    parser.parse_args([w for w in words if w != "..."])
+
+
+def test_the_pages_hold_commands_at_all() -> None:
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_make_targets_and_relative_links_of_the_pages_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_spec_page_names_every_top_level_key() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    for name in SweepSpec.model_fields:
+        assert re.search(rf"(?:`|^|## |, ){name}\b", text, re.MULTILINE), name
+
+
+def test_the_spec_of_the_page_is_a_spec(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
+    path = tmp_path / "sweep.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert load_spec(path).spec.name == "ticket-routing"
+    assert len(example.splitlines()) <= 25
