@@ -34,7 +34,7 @@ demo-full: setup
 	$(BIN)/analyze last
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup types
 	$(BIN)/ruff check .

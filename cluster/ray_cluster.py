@@ -1,5 +1,6 @@
 """Which Ray a sweep runs on, and how many trials it can hold at a time."""
 
+import json
 import logging
 import os
 import re
@@ -42,6 +43,16 @@ class Slots:
 def inside_ray_job() -> bool:
     """True in the driver of `ray job submit`."""
     return JOB_CONFIG_VARIABLE in os.environ
+
+
+def submission_id() -> str | None:
+    """Id of the Ray job that this process drives; None outside one."""
+    try:
+        metadata = json.loads(os.environ.get(JOB_CONFIG_VARIABLE, "{}")).get("metadata") or {}
+    except ValueError:
+        return None  # another Ray writes it otherwise: a figure less in the record
+    found = metadata.get("job_submission_id")
+    return None if found is None else str(found)
 
 
 def require_listening(address: str | None = None) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from keepgain.cluster import ray_cluster
+
 PACKAGES = (
     "keepgain", "ray", "optuna", "mlflow", "torch", "transformers", "peft", "deepspeed", "numpy",
 )  # fmt: skip
@@ -25,7 +27,7 @@ def provenance(spec_folder: Path, cluster: str | None) -> dict[str, str]:
     if cluster is not None:
         facts["cluster"] = cluster
     facts |= {f"version.{p}": v for p in PACKAGES if (v := _version(p)) is not None}
-    if (job := os.environ.get("RAY_JOB_SUBMISSION_ID")) is not None:
+    if (job := ray_cluster.submission_id()) is not None:
         facts["ray_job"] = job
     return facts | _commit(spec_folder)
 

@@ -1,7 +1,7 @@
 """`sweep run` from the spec to the recorded decision; run again, it continues."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def _run_locked(
         prepared, store, folder, ledger, recorder, warnings, crew.cluster if crew else None
     )
     progress = Progress(sweep_id, _totals(prepared))
-    search = _search(prepared, folder)
+    search = make_search(prepared, folder)
     program = SweepProgram(
         prepared=prepared,
         folder=folder,
@@ -303,7 +303,7 @@ def _check(prepared: Prepared, say: Callable[[str], None]) -> tuple[str, ...]:
 def _where(loaded: LoadedSpec, finding: Finding) -> str:
     """The file and key of a finding; one about rows (`SOURCE/SPLIT`) names its source or suite."""
     name = finding.where.partition("/")[0]
-    groups = {"data": loaded.spec.data, "suites": loaded.spec.suites}
+    groups: dict[str, Collection[str]] = {"data": loaded.spec.data, "suites": loaded.spec.suites}
     key = next((f"{g}.{name}" for g, entries in groups.items() if name in entries), finding.where)
     return loaded.where(key)
 
@@ -350,7 +350,8 @@ def _worker_env(resources: ResourceRequest) -> dict[str, str]:
     return env if resources.gpus else {**env, "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
 
 
-def _search(prepared: Prepared, folder: Path) -> StratifiedSearch:
+def make_search(prepared: Prepared, folder: Path) -> StratifiedSearch:
+    """The search of a spec; Optuna's journal goes to `folder`."""
     spec = prepared.spec
     suites = prepared.score_suites("validation")
     return StratifiedSearch(

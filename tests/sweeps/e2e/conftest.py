@@ -39,3 +39,10 @@ def no_store_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     assert not any((p / ".keepgain").exists() for p in (tmp_path, *tmp_path.parents))
     return tmp_path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fixtures here run whole sweeps, which a loaded machine slows several times."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900))

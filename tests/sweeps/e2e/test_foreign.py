@@ -9,6 +9,8 @@ import pytest
 from keepgain.core.status import Stage, TrialStatus
 from tests.sweeps.e2e.world import ROOT, Swept, environment, json_of, run
 
+ROWS = 60
+
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -32,7 +34,10 @@ def test_from_init_to_analyze_without_an_edit(foreign: Path, tmp_path: Path) -> 
     models = sorted(p.parent for p in foreign.glob("*/config.json"))
     assert len(models) == 2
     given = [word for m in models for word in ("--model", m)]
-    data = next(p for p in sorted(foreign.glob("*.jsonl")) if "task" in p.name)
+    # Of 240 rows, so that a trial takes seconds: `init` asks for 3 passes over them.
+    rows = (foreign / "tasks.jsonl").read_text().splitlines(keepends=True)[:ROWS]
+    data = tmp_path / "tasks.jsonl"
+    data.write_text("".join(rows))
     run("sweep", "init", *given, "--data", data, cwd=tmp_path).expect()
     run("sweep", "check", "sweep.yaml", cwd=tmp_path).expect()
     swept = Swept(tmp_path, tmp_path / "sweep.yaml", tmp_path / ".keepgain")

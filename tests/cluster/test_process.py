@@ -1,0 +1,162 @@
+"""Worker processes: real children, their replies, and every way in which they end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keepgain.cluster.process import WorkerLost, WorkerProcess
+from keepgain.core.errors import UserError
+from keepgain.core.launch import LaunchSpec
+
+ROOT = Path(__file__).parents[2]
+ENTRY = "tests.cluster.echo_worker"
+
+
+def spec(**changes: object) -> LaunchSpec:
+    env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    return LaunchSpec.model_validate({"entry_point": ENTRY, "env": env, **changes})
+
+
+def gone(pid: int, seconds: float = 10.0) -> bool:
+    """True once no such process runs (a zombie that nobody reaps does not run)."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., WorkerProcess]]:
+    started: list[WorkerProcess] = []
+
+    def one(**changes: object) -> WorkerProcess:
+        started.append(WorkerProcess(spec(**changes)))
+        return started[-1]
+
+    yield one
+    for worker in started:
+        worker.kill()
+
+
+Start = Callable[..., WorkerProcess]
+
+
+def test_requests_are_answered_in_turn_by_one_process(start: Start) -> None:
+    worker = start()
+    replies = [worker.request({"do": "say", "number": n}) for n in range(3)]
+    assert [r["number"] for r in replies] == [0, 1, 2]
+    assert {r["pid"] for r in replies} == {worker.pid} != {os.getpid()}
+
+
+def test_the_environment_stands_before_the_process_starts(start: Start) -> None:
+    assert start().request({"do": "say"})["threads"] == "3"
+
+
+def test_long_messages_arrive_whole_both_ways(start: Start) -> None:
+    text = "ä" * 3_000_000
+    assert start().request({"do": "say", "text": text})["text"] == text
+
+
+def test_what_a_library_prints_goes_to_the_log_and_not_into_the_reply(
+    start: Start, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    worker = start(log_path=str(log))
+    assert worker.request({"do": "print", "text": "noise {"})["text"] == "noise {"
+    worker.close()
+    assert "noise {" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"do": "exit", "code": 3}, "exit code 3"),
+        ({"do": "kill", "signal": int(signal.SIGKILL)}, "signal SIGKILL"),
+        ({"do": "kill", "signal": int(signal.SIGSEGV)}, "signal SIGSEGV"),
+    ],
+)
+def test_a_worker_that_ends_before_it_answers_is_lost(
+    start: Start, tmp_path: Path, message: dict[str, object], words: str
+) -> None:
+    worker = start(log_path=str(tmp_path / "worker.log"))
+    with pytest.raises(WorkerLost, match=f"{words}.*worker.log"):
+        worker.request(message)
+    with pytest.raises(WorkerLost):
+        worker.request({"do": "say"})
+
+
+def test_an_entry_point_that_does_not_exist_is_a_lost_worker(tmp_path: Path) -> None:
+    worker = WorkerProcess(spec(entry_point="no.such.module", log_path=str(tmp_path / "log")))
+    with pytest.raises(WorkerLost, match="exit code 1"):
+        worker.request({"do": "say"})
+    worker.close()
+    assert (
+        "no.such" in (tmp_path / "log").read_text() or "No module" in (tmp_path / "log").read_text()
+    )
+
+
+def test_a_worker_that_does_not_answer_in_time_is_killed(start: Start) -> None:
+    worker = start()
+    assert worker.request({"do": "say"})["pid"] == worker.pid
+    begun = time.monotonic()
+    with pytest.raises(WorkerLost, match=r"no answer within 0\.2 s"):
+        worker.request({"do": "hang"}, timeout_seconds=0.2)
+    assert gone(worker.pid)
+    assert time.monotonic() - begun < 10
+
+
+def test_closing_ends_an_idle_worker_and_may_be_repeated(start: Start) -> None:
+    worker = start()
+    pid = worker.request({"do": "say"})["pid"]
+    worker.close()
+    worker.close()
+    assert gone(pid, 0.1)
+
+
+def test_killing_does_not_wait_for_the_job(start: Start) -> None:
+    worker = start()
+    assert worker.request({"do": "say"})
+    begun = time.monotonic()
+    worker.kill()
+    assert gone(worker.pid, 0.1) and time.monotonic() - begun < 4
+
+
+PARENT = """
+import sys
+from keepgain.cluster.process import WorkerProcess
+from keepgain.core.launch import LaunchSpec
+worker = WorkerProcess(LaunchSpec.model_validate_json(sys.argv[1]))
+print(worker.request({"do": "say"})["pid"], flush=True)
+worker.request({"do": "hang"})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
+def test_a_busy_worker_dies_with_its_parent() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, spec().model_dump_json()], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+    finally:
+        parent.kill()
+        parent.communicate(timeout=10)
+    assert gone(worker)
+
+
+def test_several_workers_of_one_trial_are_refused() -> None:
+    with pytest.raises(UserError, match=r"2 workers.*runs 1"):
+        WorkerProcess(spec(world_size=2))

@@ -1,0 +1,112 @@
+"""Which runs of other sweeps may be taken over, and that taking them over changes nothing there."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keepgain.core.record import RungReport
+from keepgain.core.status import FailureCause, Stage, TrialStatus
+from keepgain.sweeps.reuse import LEDGER_NAME, finished_elsewhere, take_over
+from keepgain.sweeps.search.ledger import Asked, Event, Finished, Ledger, Rung
+
+KEY = "aaaaaaaaaaaa-s1"
+
+
+def asked(key: str) -> Asked:
+    return Asked(
+        run_key=key, trial_id=key[:12], seed=1, stage=Stage.SEARCH, kind="trial", model="xs",
+        config={},
+    )  # fmt: skip
+
+
+def report(key: str, **fields: Any) -> RungReport:
+    known = {"rung": 0, "tokens": 1, "examples": 1, "final": True, "metrics": {}}
+    items = f"runs/{key}/items-r0.parquet"
+    return RungReport(run_key=key, items_path=items, **{**known, **fields})
+
+
+def make_sweep(work: Path, name: str, *events: Event, files: bool = True) -> Path:
+    folder = work / name
+    with Ledger.open(folder / LEDGER_NAME) as ledger:
+        for event in events:
+            ledger.append(event)
+            if isinstance(event, Rung) and files:
+                items = folder / event.report.items_path
+                items.parent.mkdir(parents=True, exist_ok=True)
+                items.write_text(f"scores of {name}")
+                if event.report.model_folder:
+                    (folder / event.report.model_folder).mkdir()
+                    (folder / event.report.model_folder / "weights").write_text(name)
+    return folder
+
+
+def completed(key: str = KEY, **fields: Any) -> list[Event]:
+    end = Finished(run_key=key, status=TrialStatus.COMPLETED)
+    return [asked(key), Rung(report=report(key, **fields)), end]
+
+
+def test_completed_runs_of_other_sweeps_are_found(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, "one", *completed())
+    make_sweep(tmp_path, "own", *completed("bbbbbbbbbbbb-s1"))
+    found = finished_elsewhere(tmp_path, "own")
+    assert {k: f.folder for k, f in found.items()} == {KEY: folder}
+
+
+def test_a_store_without_sweeps_offers_nothing(tmp_path: Path) -> None:
+    assert finished_elsewhere(tmp_path / "nowhere", "own") == {}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        None,
+        Finished(run_key=KEY, status=TrialStatus.INTERRUPTED),
+        Finished(run_key=KEY, status=TrialStatus.PRUNED),
+        Finished(run_key=KEY, status=TrialStatus.FAILED, cause=FailureCause.NAN),
+    ],
+)
+def test_runs_that_did_not_complete_are_not_offered(tmp_path: Path, end: Finished | None) -> None:
+    make_sweep(tmp_path, "one", *completed()[:2], *([end] if end else []))
+    assert finished_elsewhere(tmp_path, "own") == {}
+
+
+def test_runs_whose_files_are_gone_are_not_offered(tmp_path: Path) -> None:
+    make_sweep(tmp_path, "one", *completed(), files=False)
+    folder = make_sweep(tmp_path, "two", *completed(model_folder=f"runs/{KEY}/model"))
+    (folder / "runs" / KEY / "model" / "weights").unlink()
+    (folder / "runs" / KEY / "model").rmdir()
+    assert finished_elsewhere(tmp_path, "own") == {}
+
+
+def test_a_ledger_that_is_being_written_is_read_up_to_its_last_line(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, "one", *completed())
+    with (folder / LEDGER_NAME).open("a") as handle:
+        handle.write('{"event": "ask')
+    assert set(finished_elsewhere(tmp_path, "own")) == {KEY}
+
+
+def test_taking_over_links_scores_and_weights(tmp_path: Path) -> None:
+    make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
+    (found,) = finished_elsewhere(tmp_path, "own").values()
+    own = tmp_path / "own"
+    take_over(found, own)
+    take_over(found, own)  # a driver killed in between does it again
+    for name in ("items-r0.parquet", "model/weights"):
+        ours, theirs = own / "runs" / KEY / name, found.folder / "runs" / KEY / name
+        assert ours.read_bytes() == theirs.read_bytes()
+        assert os.path.samefile(ours, theirs)
+
+
+def test_without_hard_links_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
+    (found,) = finished_elsewhere(tmp_path, "own").values()
+    take_over(found, tmp_path / "own")
+    assert (tmp_path / "own" / "runs" / KEY / "model" / "weights").read_text() == "one"
