@@ -247,12 +247,11 @@ def test_permuted_trial_labels_remove_the_effect() -> None:
     assert np.mean(covered) >= 0.85
 
 
-def test_stored_metrics_are_not_read() -> None:
+@pytest.mark.parametrize("stored", [{}, {"test/tickets": 123.0}], ids=["deleted", "nonsense"])
+def test_stored_metrics_are_not_read(stored: dict[str, float]) -> None:
     """Deleting every metric, or writing nonsense there, changes nothing."""
     evidence = build([*BASES, Trial("big", "m", 0.8), Trial("small", "s", 0.7)], n_items=300)
-    wrong = tuple(
-        r.model_copy(update={"metrics": {"test/tickets": 123.0}}) for r in evidence.sweep.runs
-    )
+    wrong = tuple(r.model_copy(update={"metrics": stored}) for r in evidence.sweep.runs)
     sweep = evidence.sweep.model_copy(update={"runs": wrong})
     a, b = analyze(evidence), analyze(Evidence(sweep, evidence.items))
     assert a.decision.reason == b.decision.reason
