@@ -19,6 +19,7 @@ from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.recorder import Recorder
+from keepgain.sweeps.results import Results
 from keepgain.sweeps.reuse import Finished as FinishedElsewhere
 from keepgain.sweeps.reuse import take_over
 from keepgain.sweeps.search.ledger import (
@@ -29,17 +30,14 @@ from keepgain.sweeps.search.ledger import (
     Rung,
     StageFinished,
 )
-from keepgain.sweeps.search.objectives import Objectives, constraints, objectives
 from keepgain.sweeps.search.replay import RunState, apply, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
 from keepgain.sweeps.search.stratum import Draw, Result, outcome
 from keepgain.sweeps.stages.base import base_jobs
-from keepgain.sweeps.stages.confirm import Searched, finalists
+from keepgain.sweeps.stages.confirm import finalists
 from keepgain.sweeps.stages.test import test_jobs
 from keepgain.sweeps.stages.trials import confirm_jobs, search_job
 
-MIN_FINISHED_FOR_RATE = 4
-"""A failure rate is judged from this many finished trials on."""
 ATTEMPTS = 2
 """Of a run whose worker was lost; other failures are the configuration's own and not repeated."""
 
@@ -79,21 +77,18 @@ class SweepProgram:
         self._finished_stages = set(state.stages)
         self._complete_reported()
         self._stage = Stage.BASE
-        self._bases = {
-            job.asked.model: job.run_key
-            for job in base_jobs(self.prepared, self.folder)
-            if job.purpose == "base"
-        }
         self._queue.extend(base_jobs(self.prepared, self.folder))
+        bases = {j.asked.model: j.run_key for j in self._queue if j.purpose == "base"}
+        self.results = Results(self.prepared, self.runs, bases)
         self.progress.expect(Stage.BASE, len(self._queue))
         if not events:
             self.ledger.append(self.search.started())
-        self.search.restore(self.ledger.events(), self._known_result)
+        self.search.restore(self.ledger.events(), self.results.result)
         for run in self.runs.values():
             self._record_known(run)
         for draw in self.search.open_draws():
             self._queue.append(self._dealt(draw))
-        self.aborted = self._why_stop()
+        self.aborted = self.results.why_stop()
 
     # -- what the runner asks ------------------------------------------------------------------
 
@@ -167,7 +162,7 @@ class SweepProgram:
             self.recorder.reported(run.asked, report)
         if not run.status.is_final:
             return
-        if run.asked.stage is Stage.SEARCH and (result := self._known_result(run)) is not None:
+        if run.asked.stage is Stage.SEARCH and (result := self.results.result(run)) is not None:
             self._record_told(run, result)
         self.recorder.ended(run.asked, run.status, run.reason)
 
@@ -219,34 +214,18 @@ class SweepProgram:
         self.on_stage(stage)
 
     def _confirmation(self) -> list[Job]:
-        searched = self._searched()
+        searched = self.results.searched()
         if not searched:
             self.aborted = "no search trial was completed, so there is nothing to confirm"
             return []
-        models = [m.ref.name for m in self.prepared.models]
-        limit = self.prepared.spec.question.max_forgetting
+        spec = self.prepared.spec
         chosen = finalists(
-            list(searched.values()), models, self.prepared.spec.confirm.finalists, limit
+            searched,
+            [m.ref.name for m in self.prepared.models],
+            spec.confirm.finalists,
+            spec.question.max_forgetting,
         )
-        asked = {r.asked.trial_id: r.asked for r in self._completed_search()}
-        return confirm_jobs(self.prepared, self.folder, [asked[t] for t in chosen])
-
-    def _searched(self) -> dict[str, Searched]:
-        found: dict[str, Searched] = {}
-        for run in self._completed_search():
-            asked = run.asked
-            result = self._objectives(run)
-            if result is not None:
-                is_random = asked.origin == "quasi_random"
-                found[asked.trial_id] = Searched(asked.trial_id, asked.model, is_random, result)
-        return found
-
-    def _completed_search(self) -> list[RunState]:
-        return [
-            r
-            for r in self.runs.values()
-            if r.asked.stage is Stage.SEARCH and r.status is TrialStatus.COMPLETED
-        ]
+        return confirm_jobs(self.prepared, self.folder, chosen)
 
     # -- one job -------------------------------------------------------------------------------
 
@@ -320,11 +299,11 @@ class SweepProgram:
         self._live.pop(job.run_key)
         self._append(Finished(run_key=job.run_key, status=status, cause=cause, reason=reason))
         failure = f"{cause}: {reason}" if status is TrialStatus.FAILED else None
-        self.progress.ended(job, self._figures(job), failure)
+        self.progress.ended(job, self.results.figures(self.runs[job.run_key]), failure)
         self._settle(job)
         ended = [r.status for r in self.runs.values() if r.asked.kind == "trial"]
         self.recorder.count(ended.count(TrialStatus.COMPLETED), ended.count(TrialStatus.FAILED))
-        self.aborted = self.aborted or self._why_stop()
+        self.aborted = self.aborted or self.results.why_stop()
 
     def _settle(self, job: Job) -> None:
         """What follows from the end of a run: it is recorded, and the search is told."""
@@ -344,7 +323,7 @@ class SweepProgram:
 
     def _tell(self, key: str) -> None:
         run = self.runs[key]
-        result = self._known_result(run)
+        result = self.results.result(run)
         if result is None:
             self._untold.append(key)
             return
@@ -355,63 +334,8 @@ class SweepProgram:
     def _record_told(self, run: RunState, result: Result) -> None:
         design = self.search.design
         state = outcome(result, tuple(design.objectives), design.constraints)
-        found = self._objectives(run)
+        found = self.results.objectives(run)
         self.recorder.told(run.asked, run.last_report, found, result.constraints, state.name)
-
-    def _known_result(self, run: RunState) -> Result | None:
-        """What Optuna is told of an ended run; None while its base has no scores."""
-        if run.status is not TrialStatus.COMPLETED:
-            return Result(run.status)
-        found = self._objectives(run)
-        if found is None:
-            return None
-        limit = self.prepared.spec.question.max_forgetting
-        return Result(run.status, found.values, constraints(found, limit))
-
-    def _objectives(self, run: RunState) -> Objectives | None:
-        base = self.runs.get(self._bases[run.asked.model])
-        if base is None or base.last_report is None or run.last_report is None:
-            return None
-        suites = self.prepared.score_suites("validation")
-        return objectives(run.last_report.metrics, base.last_report.metrics, suites)
-
-    def _figures(self, job: Job) -> dict[str, float]:
-        run = self.runs[job.run_key]
-        if run.last_report is None:
-            return {}
-        found = self._objectives(run) if job.purpose in ("search", "confirm") else None
-        if found is None:
-            names = {s.name for s in self.prepared.score_suites("validation")}
-            scores = {k.partition("/")[2]: v for k, v in run.last_report.metrics.items()}
-            return {name: v for name, v in scores.items() if name in names}
-        figures = {"gain": found.gain}
-        return figures if found.forgetting is None else figures | {"forgetting": found.forgetting}
-
-    def _why_stop(self) -> str | None:
-        """Why the sweep must stop: a base cannot be scored, or too many trials fail.
-
-        It follows from the ledger, so that a stopped sweep stays stopped when it is run again.
-        """
-        for key in self._bases.values():
-            base = self.runs.get(key)
-            if base is not None and base.status is TrialStatus.FAILED:
-                return (
-                    f"the base {base.asked.model} could not be scored, and every gain is measured "
-                    f"against it ({base.cause}: {base.reason})"
-                )
-        trials = [
-            r
-            for r in self.runs.values()
-            if r.asked.stage in (Stage.SEARCH, Stage.CONFIRM) and r.status.is_final
-        ]
-        failed = [r for r in trials if r.status is TrialStatus.FAILED]
-        limit = self.prepared.spec.search.max_failure_rate
-        if len(trials) < MIN_FINISHED_FOR_RATE or len(failed) / len(trials) <= limit:
-            return None
-        return (
-            f"{len(failed)} of {len(trials)} trials failed, more than search.max_failure_rate "
-            f"{limit:g}; one of them: {failed[-1].cause}: {failed[-1].reason}"
-        )
 
     def _append(self, event: Event) -> None:
         self.ledger.append(event)

@@ -133,6 +133,10 @@ class Recorder:
         figures = {METRIC_COMPLETED: float(completed), METRIC_FAILED: float(failed)}
         self._spool.metrics(PARENT, completed + failed, figures)
 
+    def parent_started(self, sweep_id: str) -> None:
+        """The sweep runs, again if it had ended."""
+        self._spool.start(PARENT, sweep_id, {}, {})
+
     def parent_tags(self, tags: Mapping[str, str]) -> None:
         """Of the sweep's own run."""
         self._spool.tags(PARENT, tags)

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from keepgain.core.errors import UserError
 from keepgain.core.status import TrialStatus
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
@@ -20,19 +22,25 @@ class Finished:
     run: RunState
 
 
-def finished_elsewhere(work: Path, own_id: str) -> dict[str, Finished]:
+def finished_elsewhere(work: Path, own_id: str, say: Callable[[str], None]) -> dict[str, Finished]:
     """Run key → completed run, over all other sweeps of this store.
 
     Args:
         work: Folder that holds the sweep folders.
         own_id: The sweep that asks.
+        say: Told of a ledger that cannot be read: its runs are trained again instead.
     """
     found: dict[str, Finished] = {}
     for ledger in sorted(work.glob(f"*/{LEDGER_NAME}")):
         folder = ledger.parent
         if folder.name == own_id:
             continue
-        for key, run in replay(read_events(ledger)).runs.items():
+        try:
+            runs = replay(read_events(ledger)).runs
+        except UserError as error:
+            say(f"warning: nothing is reused from {folder.name}: {error}")
+            continue
+        for key, run in runs.items():
             if run.status is TrialStatus.COMPLETED and _has_files(folder, run):
                 found[key] = Finished(folder, run)
     return found

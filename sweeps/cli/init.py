@@ -151,7 +151,7 @@ confirm: {{finalists: 4, seeds: 3}}   # retrained with fresh seeds before the te
 question: {{delta: 0.02{limit}, cost: parameters}}
 # prices: {{gpu_hour_usd: 2.5}}         # then `cost: usd_per_million_tokens` works
 profiles:                              # sweep run --profile smoke: a first, small look
-  smoke: {{search.trials_per_model: 4, confirm: {{finalists: 2, seeds: 2}}}}
+  smoke: {{training.epochs: 1, search.trials_per_model: 3, confirm: {{finalists: 1, seeds: 2}}}}
 """
 
 

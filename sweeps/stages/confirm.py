@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keepgain.core.identity import derive_seed
+from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 
 
@@ -15,11 +16,13 @@ from keepgain.sweeps.search.objectives import Objectives
 class Searched:
     """A completed search trial, as the choice of finalists sees it."""
 
-    trial_id: str
-    model: str
-    is_random: bool
-    """Drawn quasi-randomly, not by a sampler that had seen results."""
+    asked: Asked
     found: Objectives
+
+    @property
+    def is_random(self) -> bool:
+        """Drawn quasi-randomly, not by a sampler that had seen results."""
+        return self.asked.origin == "quasi_random"
 
     def excess(self, max_forgetting: float | None) -> float:
         """By how much the worst general suite drops beyond the limit; 0 if within it."""
@@ -30,8 +33,8 @@ class Searched:
 
 def finalists(
     searched: Sequence[Searched], models: Sequence[str], count: int, max_forgetting: float | None
-) -> list[str]:
-    """Trial ids to confirm, best first and in turn over the models.
+) -> list[Asked]:
+    """Trials to confirm, best first and in turn over the models.
 
     Every base model with a completed trial gets one finalist even if `count` is smaller, since
     sizes are compared on confirmed trials only. Order within a model: within the limit before
@@ -42,18 +45,18 @@ def finalists(
         count: Finalists over all models.
     """
     order = {model: _ranked(searched, model, max_forgetting) for model in models}
-    chosen: list[str] = []
+    chosen: list[Asked] = []
     depth = 0
     while any(depth < len(ranked) for ranked in order.values()):
         for ranked in order.values():
             if depth < len(ranked) and (depth == 0 or len(chosen) < count):
-                chosen.append(ranked[depth].trial_id)
+                chosen.append(ranked[depth].asked)
         depth += 1
     random = [s for s in searched if s.is_random]
     if random:
         best = min(random, key=lambda s: _key(s, max_forgetting))
-        if best.trial_id not in chosen:
-            chosen.append(best.trial_id)
+        if best.asked not in chosen:
+            chosen.append(best.asked)
     return chosen
 
 
@@ -70,10 +73,10 @@ def search_seed(sweep_seed: int, trial_id: str) -> int:
 def _ranked(
     searched: Sequence[Searched], model: str, max_forgetting: float | None
 ) -> list[Searched]:
-    own = [s for s in searched if s.model == model]
+    own = [s for s in searched if s.asked.model == model]
     return sorted(own, key=lambda s: _key(s, max_forgetting))
 
 
 def _key(one: Searched, max_forgetting: float | None) -> tuple[float, float, float, str]:
     forgetting = one.found.forgetting if one.found.forgetting is not None else 0.0
-    return (one.excess(max_forgetting), -one.found.gain, forgetting, one.trial_id)
+    return (one.excess(max_forgetting), -one.found.gain, forgetting, one.asked.trial_id)

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepgain.core.status import Stage
+from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 from keepgain.sweeps.stages.confirm import Searched, finalists, fresh_seeds, search_seed
 
@@ -17,41 +19,61 @@ def one(
     is_random: bool = False,
 ) -> Searched:
     drops = {} if drop is None else {"fact": drop}
-    return Searched(name, model, is_random, Objectives(gain, drop, drops))
+    return searched_trial(name, model, is_random, Objectives(gain, drop, drops))
+
+
+def searched_trial(name: str, model: str, is_random: bool, found: Objectives) -> Searched:
+    asked = Asked(
+        run_key=f"{name}-s0",
+        trial_id=name,
+        seed=0,
+        stage=Stage.SEARCH,
+        kind="trial",
+        model=model,
+        origin="quasi_random" if is_random else "sampler",
+        config={},
+    )
+    return Searched(asked, found)
+
+
+def chosen(
+    searched: list[Searched], models: list[str], count: int, limit: float | None
+) -> list[str]:
+    return [asked.trial_id for asked in finalists(searched, models, count, limit)]
 
 
 def test_the_best_gain_within_the_limit_comes_first() -> None:
     searched = [one("high", 0.9, 0.3), one("mid", 0.6, 0.1), one("low", 0.2, 0.0)]
-    assert finalists(searched, ["xs"], 2, 0.15) == ["mid", "low"]
-    assert finalists(searched, ["xs"], 3, 0.15) == ["mid", "low", "high"]
-    assert finalists(searched, ["xs"], 2, None) == ["high", "mid"]
+    assert chosen(searched, ["xs"], 2, 0.15) == ["mid", "low"]
+    assert chosen(searched, ["xs"], 3, 0.15) == ["mid", "low", "high"]
+    assert chosen(searched, ["xs"], 2, None) == ["high", "mid"]
 
 
 def test_beyond_the_limit_the_smaller_excess_wins_over_the_larger_gain() -> None:
     searched = [one("far", 0.9, 0.5), one("near", 0.1, 0.2)]
-    assert finalists(searched, ["xs"], 1, 0.1) == ["near"]
+    assert chosen(searched, ["xs"], 1, 0.1) == ["near"]
 
 
 def test_the_limit_holds_for_the_worst_suite_and_not_for_the_mean() -> None:
-    uneven = Searched("uneven", "xs", False, Objectives(0.9, 0.1, {"a": 0.3, "b": -0.1}))
-    assert finalists([uneven, one("even", 0.2, 0.1)], ["xs"], 1, 0.15) == ["even"]
+    uneven = searched_trial("uneven", "xs", False, Objectives(0.9, 0.1, {"a": 0.3, "b": -0.1}))
+    assert chosen([uneven, one("even", 0.2, 0.1)], ["xs"], 1, 0.15) == ["even"]
     assert uneven.excess(0.15) == pytest.approx(0.15)
     assert uneven.excess(None) == 0.0
 
 
 def test_ties_go_to_less_forgetting_and_then_to_the_id() -> None:
     searched = [one("b", 0.5, 0.1), one("a", 0.5, 0.1), one("c", 0.5, 0.05)]
-    assert finalists(searched, ["xs"], 3, 0.2) == ["c", "a", "b"]
+    assert chosen(searched, ["xs"], 3, 0.2) == ["c", "a", "b"]
 
 
 def test_every_base_model_has_a_finalist_however_few_are_asked_for() -> None:
     searched = [one(f"{m}{i}", 0.9 - i / 10, model=m) for m in ("xs", "s", "m") for i in range(3)]
-    assert finalists(searched, ["xs", "s", "m"], 1, None) == ["xs0", "s0", "m0"]
-    assert finalists(searched, ["xs", "s", "m"], 5, None) == ["xs0", "s0", "m0", "xs1", "s1"]
+    assert chosen(searched, ["xs", "s", "m"], 1, None) == ["xs0", "s0", "m0"]
+    assert chosen(searched, ["xs", "s", "m"], 5, None) == ["xs0", "s0", "m0", "xs1", "s1"]
 
 
 def test_a_base_model_without_a_completed_trial_is_passed_over() -> None:
-    assert finalists([one("a", 0.1)], ["xs", "s"], 2, None) == ["a"]
+    assert chosen([one("a", 0.1)], ["xs", "s"], 2, None) == ["a"]
 
 
 def test_the_best_random_trial_goes_along() -> None:
@@ -60,13 +82,13 @@ def test_the_best_random_trial_goes_along() -> None:
         one("lucky", 0.5, is_random=True),
         one("poor", 0.1, is_random=True),
     ]
-    assert finalists(searched, ["xs"], 1, None) == ["sampled", "lucky"]
-    assert finalists(searched, ["xs"], 2, None) == ["sampled", "lucky"], "no second time"
+    assert chosen(searched, ["xs"], 1, None) == ["sampled", "lucky"]
+    assert chosen(searched, ["xs"], 2, None) == ["sampled", "lucky"], "no second time"
 
 
 def test_without_forgetting_suites_only_gain_counts() -> None:
     searched = [one("a", 0.1, None), one("b", 0.2, None)]
-    assert finalists(searched, ["xs"], 2, 0.01) == ["b", "a"]
+    assert chosen(searched, ["xs"], 2, 0.01) == ["b", "a"]
 
 
 SEARCHED = st.lists(
@@ -81,14 +103,14 @@ SEARCHED = st.lists(
 def test_finalists_are_different_balanced_and_independent_of_order(
     searched: list[Searched], count: int, limit: float | None, shuffle: object
 ) -> None:
-    chosen = finalists(searched, ["xs", "s"], count, limit)
-    assert len(set(chosen)) == len(chosen)
-    models = {s.trial_id: s.model for s in searched}
-    assert {models[c] for c in chosen} == set(models.values())
-    assert len(chosen) <= max(count, len(set(models.values()))) + 1  # the random one
+    picked = chosen(searched, ["xs", "s"], count, limit)
+    assert len(set(picked)) == len(picked)
+    models = {s.asked.trial_id: s.asked.model for s in searched}
+    assert {models[c] for c in picked} == set(models.values())
+    assert len(picked) <= max(count, len(set(models.values()))) + 1  # the random one
     others = list(searched)
     shuffle.shuffle(others)  # type: ignore[attr-defined]
-    assert finalists(others, ["xs", "s"], count, limit) == chosen
+    assert chosen(others, ["xs", "s"], count, limit) == picked
 
 
 def test_seeds_are_fresh_stable_and_apart() -> None:

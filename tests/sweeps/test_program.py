@@ -429,7 +429,7 @@ def test_another_sweep_gives_its_finished_runs(
 ) -> None:
     work = tmp_path / "sweeps"
     shutil.copytree(undisturbed.folder, work / "earlier-000000")
-    reusable = finished_elsewhere(work, "later-000000")
+    reusable = finished_elsewhere(work, "later-000000", print)
     later = Sweep(world, work / "later-000000", reusable=reusable).run()
     assert later.worker.worked == Counter(), "everything was there"
     runs = later.state.runs
@@ -446,7 +446,7 @@ def test_reuse_survives_an_interruption_at_any_line(
 ) -> None:
     work = tmp_path / "sweeps"
     shutil.copytree(undisturbed.folder, work / "earlier-000000")
-    reusable = finished_elsewhere(work, "other")
+    reusable = finished_elsewhere(work, "other", print)
     whole = Sweep(world, work / "whole", reusable=reusable).run()
     lines = (whole.folder / "ledger.jsonl").read_text().splitlines(keepends=True)
     for count in range(0, len(lines), 4):
@@ -462,7 +462,7 @@ def test_failed_runs_of_another_sweep_are_tried_again(world: Path, tmp_path: Pat
     work = tmp_path / "sweeps"
     first = Sweep(world, work / "first", fail=fail_search([FailureCause.NAN])).run()
     (failed,) = [r for r in first.by_stage(Stage.SEARCH) if r.status is TrialStatus.FAILED]
-    later = Sweep(world, work / "later", reusable=finished_elsewhere(work, "later")).run()
+    later = Sweep(world, work / "later", reusable=finished_elsewhere(work, "later", print)).run()
     assert later.state.runs[failed.run_key].status is TrialStatus.COMPLETED
     assert later.worker.worked[failed.run_key, 0] == 1
 

@@ -50,12 +50,22 @@ def completed(key: str = KEY, **fields: Any) -> list[Event]:
 def test_completed_runs_of_other_sweeps_are_found(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "one", *completed())
     make_sweep(tmp_path, "own", *completed("bbbbbbbbbbbb-s1"))
-    found = finished_elsewhere(tmp_path, "own")
+    found = finished_elsewhere(tmp_path, "own", print)
     assert {k: f.folder for k, f in found.items()} == {KEY: folder}
 
 
 def test_a_store_without_sweeps_offers_nothing(tmp_path: Path) -> None:
-    assert finished_elsewhere(tmp_path / "nowhere", "own") == {}
+    assert finished_elsewhere(tmp_path / "nowhere", "own", print) == {}
+
+
+def test_an_unreadable_ledger_costs_its_own_runs_only_and_is_named(tmp_path: Path) -> None:
+    make_sweep(tmp_path, "good", *completed())
+    (make_sweep(tmp_path, "bad", *completed()) / LEDGER_NAME).write_text("{}\n")
+    said: list[str] = []
+    assert {f.folder.name for f in finished_elsewhere(tmp_path, "own", said.append).values()} == {
+        "good"
+    }
+    assert len(said) == 1 and "nothing is reused from bad" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_a_store_without_sweeps_offers_nothing(tmp_path: Path) -> None:
 )
 def test_runs_that_did_not_complete_are_not_offered(tmp_path: Path, end: Finished | None) -> None:
     make_sweep(tmp_path, "one", *completed()[:2], *([end] if end else []))
-    assert finished_elsewhere(tmp_path, "own") == {}
+    assert finished_elsewhere(tmp_path, "own", print) == {}
 
 
 def test_runs_whose_files_are_gone_are_not_offered(tmp_path: Path) -> None:
@@ -77,19 +87,19 @@ def test_runs_whose_files_are_gone_are_not_offered(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "two", *completed(model_folder=f"runs/{KEY}/model"))
     (folder / "runs" / KEY / "model" / "weights").unlink()
     (folder / "runs" / KEY / "model").rmdir()
-    assert finished_elsewhere(tmp_path, "own") == {}
+    assert finished_elsewhere(tmp_path, "own", print) == {}
 
 
 def test_a_ledger_that_is_being_written_is_read_up_to_its_last_line(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "one", *completed())
     with (folder / LEDGER_NAME).open("a") as handle:
         handle.write('{"event": "ask')
-    assert set(finished_elsewhere(tmp_path, "own")) == {KEY}
+    assert set(finished_elsewhere(tmp_path, "own", print)) == {KEY}
 
 
 def test_taking_over_links_scores_and_weights(tmp_path: Path) -> None:
     make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
-    (found,) = finished_elsewhere(tmp_path, "own").values()
+    (found,) = finished_elsewhere(tmp_path, "own", print).values()
     own = tmp_path / "own"
     take_over(found, own)
     take_over(found, own)  # a driver killed in between does it again
@@ -107,6 +117,6 @@ def test_without_hard_links_files_are_copied(
 
     monkeypatch.setattr(os, "link", refuse)
     make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
-    (found,) = finished_elsewhere(tmp_path, "own").values()
+    (found,) = finished_elsewhere(tmp_path, "own", print).values()
     take_over(found, tmp_path / "own")
     assert (tmp_path / "own" / "runs" / KEY / "model" / "weights").read_text() == "one"

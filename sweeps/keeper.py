@@ -1,0 +1,81 @@
+"""Keeps the record of a sweep: beside its ledger and on its MLflow parent run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.record import Evidence
+from keepgain.core.status import Stage
+from keepgain.core.store.location import StoreLocation
+from keepgain.core.store.names import RECORD_FOLDER
+from keepgain.core.store.record_files import save_folder
+from keepgain.sweeps.evidence import build_evidence
+from keepgain.sweeps.openings import count_openings, note_opening, opening
+from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.provenance import provenance
+from keepgain.sweeps.recorder import Recorder
+from keepgain.sweeps.search.ledger import Ledger
+from keepgain.sweeps.search.replay import replay
+from keepgain.sweeps.stages.decide import write_decision
+
+
+@dataclass
+class Keeper:
+    """Saves the record beside the ledger and on the MLflow parent run."""
+
+    prepared: Prepared
+    store: StoreLocation
+    folder: Path
+    ledger: Ledger
+    recorder: Recorder
+    warnings: tuple[str, ...]
+    cluster: str | None
+    """None: nothing was left to run."""
+    stage: Stage = Stage.BASE
+    """The last one that finished."""
+
+    def __post_init__(self) -> None:
+        self._provenance = provenance(self.prepared.loaded.folder, self.cluster)
+        self.stage = max(
+            replay(self.ledger.events()).stages, key=list(Stage).index, default=Stage.BASE
+        )
+        self.recorder.parent_tags({f"keepgain.{k}": v for k, v in self._provenance.items()})
+        self.recorder.parent_file(self.folder / "sweep.yaml")
+
+    def save(self, stage: Stage) -> Evidence:
+        """Writes the record as of now; called at the end of every stage."""
+        self.stage = stage
+        suites = self.prepared.score_suites("test")
+        evidence = build_evidence(
+            self.prepared,
+            replay(self.ledger.events()),
+            self.folder,
+            stage=stage,
+            store=self.store.display,
+            test_opened=count_openings(self.store.work, suites),
+            warnings=self.warnings,
+            provenance=self._provenance,
+        )
+        record = self.folder / RECORD_FOLDER
+        save_folder(record, evidence)
+        for path in sorted(record.iterdir()):
+            self.recorder.parent_file(path, RECORD_FOLDER)
+        self.recorder.parent_tags({"keepgain.stage": str(stage)})
+        return evidence
+
+    def finished(self, stage: Stage) -> None:
+        """A stage has finished."""
+        self.save(stage)
+
+    def open_test(self, candidates: list[str]) -> None:
+        """Notes that the test items are looked at now, once a sweep."""
+        known = replay(self.ledger.events()).openings
+        opened = known[0] if known else opening(candidates, self.prepared.score_suites("test"))
+        if not known:
+            self.ledger.append(opened)
+        note_opening(self.store.work, self.prepared.sweep_id, opened)
+
+    def decide(self) -> None:
+        """Keeps the decision as JSON and text, as `analyze` would print it."""
+        evidence = self.save(Stage.DECIDED)
+        for path in write_decision(evidence, self.folder):
+            self.recorder.parent_file(path, "decision")
