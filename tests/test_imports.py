@@ -207,3 +207,12 @@ def test_the_check_itself_refuses(path: str, line: str) -> None:
 def test_the_check_itself_allows(path: str, line: str) -> None:
     module = ".".join(["keepgain", *Path(path).with_suffix("").parts])
     assert not any(fault(path, found) for found in imports(line, module))
+
+
+def test_no_package_knows_the_tiny_world() -> None:
+    """Examples show the product; nothing in it may depend on them."""
+    words = ("tiny_world", "tiny world", "quickstart", "far_train", "general_replay")
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not [w for w in words if w in text], path

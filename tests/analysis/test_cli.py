@@ -127,3 +127,23 @@ def test_help_is_fast() -> None:
         )
         best = min(best, time.perf_counter() - start)
     assert best < 0.5
+
+
+def test_the_shipped_example_decides_without_torch_ray_or_mlflow() -> None:
+    script = (
+        "import sys; from keepgain.analysis.cli import main; code = main(['--example']);"
+        "heavy = {'torch', 'ray', 'optuna', 'mlflow'} & set(sys.modules);"
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RECOMMENDED" in done.stdout and "Use s (106k parameters)" in done.stdout
+
+
+def test_the_shipped_example_changes_its_answer_with_delta(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = run(capsys, "--example", "--delta", "0.2")
+    assert code == 0 and "Use xs" in out
