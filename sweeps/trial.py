@@ -92,7 +92,8 @@ class SweepTrial(tune.Trainable):
         self._env = env
 
     def _needs_fresh_process(self) -> bool:
-        return self._request.config.runtime.engine == "deepspeed"
+        trains = isinstance(self._request, TrainRequest)
+        return trains and self._request.config.runtime.engine == "deepspeed"
 
     def _ask(self) -> WorkReply:
         if self._worker is None:
