@@ -5,7 +5,8 @@ recommended        one size and one configuration
 tied               one size; several of its configurations cannot be told apart
 provisional        what the rule would say, but on validation scores or unconfirmed trials
 infeasible         every size breaks a condition already as a point estimate
-not_resolved       a size may qualify; items or seeds are too few to tell
+not_resolved       a size may qualify; items or seeds are too few to tell, or the largest confirmed
+                   size has no scores, so that there is no level to hold
 do_not_fine_tune   the best reference arm is at least as good; `model` and `trial` name that arm
 =================  ==============================================================================
 
@@ -20,7 +21,7 @@ from keepgain.analysis import objectives
 from keepgain.analysis.explain import Scene, explain
 from keepgain.analysis.judge import Flip, Verdict, flips, judge
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import forgetting_checks, probabilities
+from keepgain.analysis.sizes import Size, forgetting_checks, probabilities
 from keepgain.analysis.stats import CONFIDENCE
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
@@ -77,7 +78,7 @@ def decide(measures: Measures, question: Question, split: Split) -> Decision:
     sized = dict(probabilities(measures, split, verdict.sizes, question))
     pick = verdict.pick
     chosen = pick.candidate if pick else None
-    tied = _tied(measures, split, chosen, pool, question) if chosen else ()
+    tied = _tied(measures, split, pick, pool, question) if pick else ()
     status: Status = verdict.outcome
     if provisional:
         status = "provisional"
@@ -121,22 +122,28 @@ def decide(measures: Measures, question: Question, split: Split) -> Decision:
 def _tied(
     measures: Measures,
     split: Split,
-    chosen: Configuration,
+    pick: Size,
     pool: Sequence[Configuration],
     question: Question,
 ) -> tuple[Configuration, ...]:
     """Configurations of the chosen size that paired comparison cannot tell from the chosen one.
 
-    A rival counts if it is within the forgetting limit by its own bounds and the two-sided
+    A rival counts if it is within the forgetting limit by its own bounds, at the confidence at
+    which the size was tested, and the two-sided
     intervals of the differences in task score and in forgetting both hold 0, at 95 % jointly over
     the rivals (Bonferroni). Where the seed variance is unknown nothing can be compared.
     """
+    chosen = pick.candidate
+    assert chosen is not None
     rivals = [
         c
         for c in pool
         if c.model == chosen.model
         and c.trial_id != chosen.trial_id
-        and all(check.holds for check in forgetting_checks(measures, split, c, question))
+        and all(
+            check.holds
+            for check in forgetting_checks(measures, split, c, question, pick.confidence)
+        )
     ]
     one_sided = 1 - (1 - CONFIDENCE) / (2 * max(1, len(rivals)))
     tied = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keepgain.analysis import words
 from keepgain.analysis.judge import Flip, Verdict
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import Check, Size
+from keepgain.analysis.sizes import Check, Size, lost_level
 from keepgain.analysis.stats import Uncertain, items_needed
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
@@ -81,6 +81,11 @@ def _recommended(scene: Scene) -> list[str]:
         f"{words.count(task.n_seeds, 'seed')}."
     ]
     sentences += [_standing(scene, pick), *_above(scene, pick), _below(scene, pick)]
+    sentences += [
+        f"{_size(s)} was not judged: it has no {scene.split} scores ({s.unscored})."
+        for s in scene.verdict.sizes
+        if s.unscored
+    ]
     sentences.append(_forgetting(scene, pick))
     arm = scene.verdict.against_arm.get(pick.model)
     if arm is not None and arm.uncertain is not None and scene.verdict.arm is not None:
@@ -128,6 +133,11 @@ def _not_resolved(scene: Scene) -> list[str]:
     standing = [s for s in scene.verdict.sizes if s.candidate is not None]
     if not standing:
         return [f"Not resolved: no complete trial to decide on ({scene.split} split)."]
+    if lost := lost_level(scene.verdict.sizes):
+        return [
+            f"Not resolved: {_size(lost)} is the largest confirmed size and has no {scene.split} "
+            f"scores ({lost.unscored}), so there is no level that smaller sizes must hold."
+        ]
     sentences = ["Not resolved: no size is shown to qualify, and at least one may."]
     unknown = [s.model for s in standing if not _replicated(scene, s)]
     if unknown:
@@ -186,7 +196,7 @@ def _standing(scene: Scene, pick: Size) -> str:
     if check.bound is not None:
         how = "at most {} below" if check.bound < 0 else "at least {} above"
         said = how.format(words.amount(abs(check.bound), check.scorer))
-        bound = f", and with 95 % confidence {said}"
+        bound = f", and with {words.confidence(check.confidence)} confidence {said}"
     return (
         f"Its task score is {words.amount(abs(value), check.scorer)} {side} that of "
         f"{_size(largest)}{bound}; {words.amount(scene.question.delta, check.scorer)} (delta) "
@@ -195,14 +205,21 @@ def _standing(scene: Scene, pick: Size) -> str:
 
 
 def _above(scene: Scene, pick: Size) -> list[str]:
-    """Larger sizes that were skipped because they forget too much."""
+    """Larger sizes that were skipped because they forget too much, and what skipping costs."""
     standing = [s for s in scene.verdict.sizes if s.candidate is not None]
     skipped = [s for s in standing[: standing.index(pick)] if not s.reached]
-    return [
+    said = [
         f"{s.model} itself does not qualify: "
         f"{_all_broken(s.failing('forgetting', scene.provisional))}."
         for s in skipped
     ]
+    if skipped and any(c.bound is not None for c in pick.checks):
+        said.append(
+            "A size that is skipped for its forgetting halves the error allowed below it, here to "
+            f"{words.confidence(1 - pick.confidence)}; the chance to call any size adequate that "
+            "is not stays below 10 % in all."
+        )
+    return said
 
 
 def _below(scene: Scene, pick: Size) -> str:
@@ -210,6 +227,8 @@ def _below(scene: Scene, pick: Size) -> str:
     standing = [s for s in scene.verdict.sizes if s.candidate is not None]
     smaller = standing[standing.index(pick) + 1 :]
     if not smaller:
+        if any(s.unscored for s in scene.verdict.sizes):
+            return ""  # they are told apart
         return "Nothing smaller was confirmed." if len(standing) > 1 and scene.confirmed else ""
     following = smaller[0]
     failing = [c for c in following.checks if not c.passes(scene.provisional)]
@@ -235,10 +254,11 @@ def _forgetting(scene: Scene, pick: Size) -> str:
     if limit is None:
         return f"{text}; no limit was set."
     bounds = [c.bound for c in pick.checks if c.claim == "forgetting" and c.bound is not None]
+    sure = words.confidence(pick.confidence)
     if not bounds:
         return f"{text} (limit {words.amount(limit, scorer)}, not tested for lack of replicates)."
     return (
-        f"{text}; with 95 % confidence no suite drops by more than "
+        f"{text}; with {sure} confidence no suite drops by more than "
         f"{words.amount(max(bounds), scorer)} (limit {words.amount(limit, scorer)})."
     )
 
@@ -264,7 +284,7 @@ def _broken(check: Check) -> str:
         limit = words.amount(check.threshold, scorer)
         return (
             f"it forgets {words.amount(u.value, scorer)} on {check.subject} "
-            f"(up to {bound} at 95 % confidence; limit {limit})"
+            f"(up to {bound} at {words.confidence(check.confidence)} confidence; limit {limit})"
         )
     if check.claim == "task_score":
         side = "below" if u.value < 0 else "above"
@@ -296,11 +316,11 @@ def _open(check: Check) -> str:
     text = _broken(check)
     if check.uncertain is None or not check.holds_at_point or not check.uncertain.known:
         return text
-    return f"{text}; {_needed(check.uncertain, check.threshold)}"
+    return f"{text}; {_needed(check.uncertain, check.threshold, check.confidence)}"
 
 
-def _needed(uncertain: Uncertain, threshold: float) -> str:
-    needed = items_needed(uncertain, abs(uncertain.value - threshold))
+def _needed(uncertain: Uncertain, threshold: float, confidence: float) -> str:
+    needed = items_needed(uncertain, abs(uncertain.value - threshold), confidence=confidence)
     if needed is None:
         return "the seeds vary more than that, so more seeds are needed before more items"
     if needed <= uncertain.n_items:

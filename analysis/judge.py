@@ -2,6 +2,7 @@
 
 Order of the answers, on the decision split:
 
+0. If the largest confirmed size has no scores on the decision split: `not_resolved`.
 1. Adequate sizes are found downwards (`sizes`). Of those reached, the smallest whose candidate
    beats the best reference arm is recommended: its paired one-sided 95 % lower bound over the arm
    must exceed `min_gain`. The best arm is that of all sizes with the highest task score (base,
@@ -18,7 +19,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import Check, Size, forgetting_checks, ladder
+from keepgain.analysis.sizes import (
+    Check,
+    Size,
+    confidence_after,
+    forgetting_checks,
+    ladder,
+    lost_level,
+)
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.record import Question
@@ -68,6 +76,8 @@ def judge(
         for s in standing
         if arm is not None and s.candidate is not None
     }
+    if lost_level(sizes) is not None:
+        return Verdict("not_resolved", None, sizes, arm, checks)
     reached = [s for s in standing if s.reached]
     for size in reversed(reached):
         if arm is None or checks[size.model].passes(by_point):
@@ -137,12 +147,13 @@ def flips(
     evaluated once between any two neighbours of those values.
     """
     now = judge(measures, split, pool, question, by_point)
-    task = [c for s in now.sizes for c in s.checks if c.claim == "task_score"]
+    task = [c.uncertain for s in now.sizes for c in s.checks if c.claim == "task_score"]
+    levels = _levels(now.sizes)
     found: list[Flip] = []
     found += _scan(
         "delta",
         question.delta,
-        [-v for c in task for v in _critical(c)],
+        [-v for u in task if u for v in (u.value, *map(u.lower, levels)) if v is not None],
         lambda x: (
             judge(measures, split, pool, question.model_copy(update={"delta": x}), by_point).answer
         ),
@@ -150,7 +161,7 @@ def flips(
     found += _scan(
         "max_forgetting",
         question.max_forgetting,
-        _critical_limits(measures, split, pool, question),
+        _critical_limits(measures, split, pool, question, levels),
         lambda x: (
             judge(
                 measures, split, pool, question.model_copy(update={"max_forgetting": x}), by_point
@@ -175,16 +186,25 @@ def _critical(check: Check) -> list[float]:
     return [v for v in values if v is not None]
 
 
+def _levels(sizes: Sequence[Size]) -> list[float]:
+    """Every confidence at which a size may be tested, by how many above it are skipped."""
+    return [confidence_after(skipped) for skipped in range(sum(bool(s.candidate) for s in sizes))]
+
+
 def _critical_limits(
-    measures: Measures, split: Split, pool: Sequence[Configuration], question: Question
+    measures: Measures,
+    split: Split,
+    pool: Sequence[Configuration],
+    question: Question,
+    levels: Sequence[float],
 ) -> list[float]:
     """Drops and their simultaneous bounds: where a limit would admit or refuse a configuration."""
     limited = question.model_copy(update={"max_forgetting": question.max_forgetting or 0.0})
     values: list[float] = []
     for who in pool:
-        values += [
-            v for c in forgetting_checks(measures, split, who, limited) for v in _critical(c)
-        ]
+        for level in levels:
+            checks = forgetting_checks(measures, split, who, limited, level)
+            values += [v for c in checks for v in _critical(c)]
         worst = measures.worst_drop(who, "validation" if who.has("validation") else split)
         values += [] if worst is None else [worst]
     return values

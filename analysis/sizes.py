@@ -12,13 +12,22 @@
 3. Sizes are tested from the largest down and the first failure ends it, so that no correction for
    several sizes is needed (fixed-sequence testing: Maurer, Hothorn & Lehmacher 1995). The smallest
    size reached is the answer.
+4. One departure: a largest model that forgets too much does not end the question. Sizes at the top
+   that fail (b) alone are skipped, and the descent starts anew below them, with half the error each
+   time: after s skipped sizes all bounds of (a) and (b) are taken at confidence 1 - .05 / 2^s.
+
+What this bounds: the descent after s skipped sizes is one fixed sequence and wrongly calls a size
+adequate with probability at most .05 / 2^s. Which descent is used depends on the data, so the rule
+as a whole is bounded by the sum over all: 5 % for one size, 7.5 % for two, 8.75 % for three, below
+10 % for any number. It is no 5 % rule, except where there is no limit and hence nothing to skip.
 
 The largest confirmed size stays the level that task scores are held against even if it forgets too
-much itself. Sizes at the top that fail (b) alone are skipped, and the descent starts below them.
+much itself. If it has no scores on the decision split, no other size takes its place as the level:
+nothing is reached (`lost_level`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -54,6 +63,8 @@ class Check:
     """The bound clears the threshold; False too where it is unknown."""
     holds_at_point: bool
     """The point estimate does."""
+    confidence: float = CONFIDENCE
+    """Of the bound; of forgetting, of all suites' bounds together."""
 
     def passes(self, by_point: bool) -> bool:
         """`by_point`: judged without bounds, for answers that are called provisional."""
@@ -70,11 +81,26 @@ class Size:
     """None: nothing of this size was confirmed (or, provisionally, completed)."""
     checks: tuple[Check, ...] = ()
     reached: bool = False
-    """Adequate, and so was every size tested before it."""
+    """Adequate, and so was every size tested before it, or it was skipped (step 4)."""
+    confidence: float = CONFIDENCE
+    """At which it was tested."""
+    unscored: str | None = None
+    """Why a size without a candidate, though confirmed, has no scores on the decision split."""
 
     def failing(self, claim: Claim, by_point: bool = False) -> list[Check]:
         """Conditions of one kind that do not pass."""
         return [c for c in self.checks if c.claim == claim and not c.passes(by_point)]
+
+
+def confidence_after(skipped: int) -> float:
+    """Confidence of the bounds below so many skipped sizes (step 4)."""
+    return 1 - (1 - CONFIDENCE) / 2**skipped
+
+
+def lost_level(sizes: Sequence[Size]) -> Size | None:
+    """The largest confirmed size if it has no scores, so that there is no level to hold."""
+    largest = next((s for s in sizes if s.candidate or s.unscored), None)
+    return largest if largest and largest.unscored else None
 
 
 def candidate(
@@ -120,40 +146,56 @@ def ladder(
     sizes = []
     for info in sorted(measures.table.sweep.models, key=lambda m: -m.parameters):
         mine = [c for c in pool if c.model == info.name]
-        sizes.append(Size(info.name, info.parameters, candidate(measures, mine, question)))
-    largest = next((s.candidate for s in sizes if s.candidate), None)
+        chosen = candidate(measures, mine, question)
+        unscored = None if chosen else _unscored(measures, split, info.name)
+        sizes.append(Size(info.name, info.parameters, chosen, unscored=unscored))
+    lost = lost_level(sizes) is not None
+    largest = None if lost else next((s.candidate for s in sizes if s.candidate), None)
     judged: list[Size] = []
-    descending, started = True, False
+    descending, started, skipped = not lost, False, 0
     for size in sizes:
-        if size.candidate is None or largest is None:
+        if size.candidate is None:
             judged.append(size)
             continue
+        confidence = confidence_after(skipped)
         checks = (
-            *_task_check(measures, split, size.candidate, largest, question),
-            *forgetting_checks(measures, split, size.candidate, question),
+            *_task_check(measures, split, size.candidate, largest, question, confidence),
+            *forgetting_checks(measures, split, size.candidate, question, confidence),
         )
-        tested = Size(size.model, size.parameters, size.candidate, checks)
+        tested = replace(size, checks=checks, confidence=confidence)
         passed = all(c.passes(by_point) for c in checks)
         reached = descending and passed
-        if not passed and (started or tested.failing("task_score", by_point)):
-            descending = False
         started = started or reached
-        judged.append(Size(size.model, size.parameters, size.candidate, checks, reached))
+        if descending and not passed:
+            descending = not started and not tested.failing("task_score", by_point)
+            skipped += descending
+        judged.append(replace(tested, reached=reached))
     return tuple(judged)
+
+
+def _unscored(measures: Measures, split: Split, model: str) -> str | None:
+    """Why a size that was confirmed has no scores on a split."""
+    confirmed = (
+        c
+        for c in measures.table.configurations
+        if c.kind == "trial" and c.model == model and c.confirmed
+    )
+    return next((c.lacks[split] for c in confirmed if split in c.lacks), None)
 
 
 def _task_check(
     measures: Measures,
     split: Split,
     who: Configuration,
-    largest: Configuration,
+    largest: Configuration | None,
     question: Question,
+    confidence: float,
 ) -> tuple[Check, ...]:
-    """Condition (a); none for the largest itself."""
-    if who.trial_id == largest.trial_id:
+    """Condition (a); none for the largest itself, nor without a level to hold."""
+    if largest is None or who.trial_id == largest.trial_id:
         return ()
     difference = measures.difference(who, largest, split, "task_score")
-    bound = difference.lower() if difference else None
+    bound = difference.lower(confidence) if difference else None
     return (
         Check(
             claim="task_score",
@@ -164,27 +206,35 @@ def _task_check(
             scorer=measures.scorer("gain"),
             holds=bound is not None and bound > -question.delta,
             holds_at_point=difference is not None and difference.value > -question.delta,
+            confidence=confidence,
         ),
     )
 
 
 def forgetting_checks(
-    measures: Measures, split: Split, who: Configuration, question: Question
+    measures: Measures,
+    split: Split,
+    who: Configuration,
+    question: Question,
+    confidence: float = CONFIDENCE,
 ) -> tuple[Check, ...]:
     """Condition (b): one check a forgetting suite, at simultaneous confidence; none without limit.
 
     A suite that cannot be compared with the base does not hold.
+
+    Args:
+        confidence: Of all suites' bounds together.
     """
     limit = question.max_forgetting
     if limit is None:
         return ()
     measured = {d.suite.info.name: d.uncertain for d in measures.drops(who, split)}
     suites = [s for s in measures.table.suites[split].values() if s.info.measures == "forgetting"]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(suites))
+    each = 1 - (1 - confidence) / max(1, len(suites))
     checks = []
     for suite in suites:
         drop = measured.get(suite.info.name)
-        bound = drop.upper(confidence) if drop else None
+        bound = drop.upper(each) if drop else None
         checks.append(
             Check(
                 claim="forgetting",
@@ -195,6 +245,7 @@ def forgetting_checks(
                 scorer=suite.info.scorer,
                 holds=bound is not None and bound <= limit,
                 holds_at_point=drop is not None and drop.value <= limit,
+                confidence=confidence,
             )
         )
     return tuple(checks)
@@ -205,8 +256,11 @@ def probabilities(
 ) -> Mapping[str, float]:
     """`probability_adequate` by model: share of joint draws in which (a) and (b) hold.
 
-    Empty where a size's seed variance is unknown: no draw could be made for it.
+    Empty where a size's seed variance is unknown (no draw could be made for it), and where there is
+    no level to hold.
     """
+    if lost_level(sizes) is not None:
+        return {}
     candidates = [s.candidate for s in sizes if s.candidate is not None]
     bases = {c.model: measures.base(c.model) for c in candidates}
     who = [*candidates, *(b for b in bases.values() if b is not None and b.has(split))]

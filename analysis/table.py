@@ -39,7 +39,8 @@ class SuiteItems:
     item_ids: Strings
     """Shape [n], sorted."""
     weights: Floats
-    """Shape [n]; bytes for bits per byte, else 1."""
+    """Shape [n]; bytes of the item for bits per byte, else 1. The same for every model, since
+    paired differences and comparisons across sizes need one weighting."""
     clusters: Codes | None
     """Shape [n]: index of the item's cluster; None where the data name none."""
 
@@ -68,6 +69,8 @@ class Configuration:
     """Means over the runs that count."""
     scores: Mapping[Split, Mapping[str, Floats]]
     """Split → suite → scores of shape [n items, S seeds]; empty if no run counts."""
+    lacks: Mapping[Split, str]
+    """Split → why it has no scores there, although it was to be scored on it."""
 
     def seeds(self, split: Split) -> int:
         """Number of runs that count on this split."""
@@ -189,7 +192,9 @@ def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> Suit
     cluster: dict[str, str | None] = {}
     for scores in sources:
         ids = [str(i) for i in scores.item_ids]
-        weight.update(zip(ids, scores.weights.tolist(), strict=True))
+        for item, bytes_ in zip(ids, scores.weights.tolist(), strict=True):
+            # Should tokenizers cover different parts of an item, the fullest count is its size.
+            weight[item] = max(bytes_, weight.get(item, bytes_))
         cluster.update(zip(ids, scores.clusters or [None] * len(ids), strict=True))
     ids = sorted(weight)
     codes = None
@@ -213,16 +218,24 @@ def _configuration(
     counted = confirm or good
     reasons: list[str] = []
     scores: dict[Split, dict[str, Floats]] = {}
+    lacks: dict[Split, str] = {}
     kept: dict[str, RunRecord] = {}
-    for split, here in suites.items():
+    for split in SPLITS:
+        here = suites.get(split, {})
         columns: list[dict[str, Floats]] = []
+        lacking: list[str] = []
         for run in counted:
             column = _run_scores(run, split, here, scored)
+            if column is None:
+                column = _unscored(run, split, bool(here))
             if isinstance(column, str):
                 reasons.append(_name_seed(run, members, f"{split}: {column}"))
+                lacking.append(column)
             elif column is not None:
                 columns.append(column)
                 kept[run.run_key] = run
+        if lacking and not columns:
+            lacks[split] = "; ".join(dict.fromkeys(lacking))
         if columns:
             # Arms may lack a suite; all seeds of one configuration then lack it too.
             names = [n for n in here if all(n in c for c in columns)]
@@ -243,6 +256,7 @@ def _configuration(
         tokens=first.tokens,
         cost=costs(sweep, list(kept.values()), first),
         scores=scores,
+        lacks=lacks,
     )
     return configuration, reasons
 
@@ -268,6 +282,20 @@ def _run_scores(
             return f"{name}: {values}"
         aligned[name] = values
     return aligned
+
+
+def _unscored(run: RunRecord, split: Split, others: bool) -> str | None:
+    """Why a run without scores on a split should have some; None if it was not to be scored there.
+
+    Args:
+        others: Other runs have scores on this split.
+    """
+    if split != "test":
+        return None
+    if run.test_failure:
+        return run.test_failure
+    due = run.kind != "trial" or run.stage is Stage.CONFIRM
+    return "no scores, while others have them" if due and others else None
 
 
 def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:

@@ -69,7 +69,8 @@ def size_grid(analysis: Analysis) -> Grid:
         count = human_count(size.parameters) if size.parameters is not None else "–"
         start = ["►" if chosen else "", words.clean(size.model), count]
         if size.candidate is None:
-            rows.append((*start, *["–"] * (len(header) - 4), "nothing to judge"))
+            why = f"no {analysis.decision.split} scores" if size.unscored else "nothing to judge"
+            rows.append((*start, *["–"] * (len(header) - 4), why))
             continue
         chance = row.probability_adequate
         price = _cost(analysis, size.candidate.cost.get(analysis.question.cost))

@@ -51,6 +51,11 @@ def amount_interval(uncertain: Uncertain, scorer: str) -> str:
     return f"{amount(e.value, scorer)} [{low}, {high}]"
 
 
+def confidence(share: float) -> str:
+    """`95 %`, `97.5 %`."""
+    return f"{100 * share:.4g} %"
+
+
 def plain(value: object) -> str:
     """A parameter's value: three digits for numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -45,6 +45,11 @@ def inside_ray_job() -> bool:
     return JOB_CONFIG_VARIABLE in os.environ
 
 
+def is_remote(address: str | None) -> bool:
+    """True if `address` names a Ray that runs already, perhaps on other machines."""
+    return address is not None and address != "local"
+
+
 def submission_id() -> str | None:
     """Id of the Ray job that this process drives; None outside one."""
     try:

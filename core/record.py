@@ -62,6 +62,8 @@ class RunRecord(StrictModel):
     status: TrialStatus
     reason: str | None = None
     """Why it failed, was pruned or interrupted."""
+    test_failure: str | None = None
+    """Why scoring it on the test split failed: `out_of_memory: ...`; None if it did not fail."""
     params: dict[str, Any] = {}
     """Flat, readable: `learning_rate`, `lora.rank`, `mixture.general`, ..."""
     origin: Origin | None = None

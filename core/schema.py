@@ -30,16 +30,19 @@ def parse(model: type[M], data: Any, *, source: str, lines: Mapping[str, int] | 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _user_error(model, error, source, lines or {}) from None
+        raise _user_error(model, error, data, source, lines or {}) from None
 
 
 def _user_error(
-    model: type[BaseModel], error: ValidationError, source: str, lines: Mapping[str, int]
+    model: type[BaseModel],
+    error: ValidationError,
+    data: Any,
+    source: str,
+    lines: Mapping[str, int],
 ) -> UserError:
     faults = error.errors(include_url=False)
     first = faults[0]
-    # Union branches and validator names are pydantic's, not keys of the user's file.
-    path = [str(part) for part in first["loc"] if not _is_branch_name(part)]
+    path = _keys(first, data)
     key = ".".join(path)
     line = next((lines[k] for k in _prefixes(path) if k in lines), None)
     where = f"{source}:{key}" if key else source
@@ -51,10 +54,25 @@ def _user_error(
     return UserError(problem, where=where, hint=hint.strip() or None)
 
 
-def _is_branch_name(part: int | str) -> bool:
-    return isinstance(part, str) and (
-        part.endswith("]") or part.startswith("function-") or part[:1].isupper()
-    )
+def _keys(fault: Any, data: Any) -> list[str]:
+    """Where the fault is, in keys of the user's data.
+
+    Pydantic puts names of union branches and of validators between them; no key of the data at
+    that place has such a name.
+    """
+    path: list[str] = []
+    here = data
+    for part in fault["loc"]:
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            continue
+        path.append(str(part))
+    if fault["type"] == "missing":
+        path.append(str(fault["loc"][-1]))
+    return path
 
 
 def _prefixes(path: list[str]) -> list[str]:
@@ -64,12 +82,13 @@ def _prefixes(path: list[str]) -> list[str]:
 def _explain(model: type[BaseModel], fault: Any, path: list[str]) -> tuple[str, str]:
     given = repr(fault["input"])
     given = given if len(given) <= 80 else given[:77] + "..."
+    name = str(fault["loc"][-1]) if fault["loc"] else ""
     if fault["type"] == "extra_forbidden":
         allowed = _fields_at(model, path[:-1])
         known = f"Known keys here: {', '.join(allowed)}." if allowed else ""
-        return f"unknown key '{path[-1]}'.", known
+        return f"unknown key '{name}'.", known
     if fault["type"] == "missing":
-        return f"required key '{path[-1]}' is missing.", "Add it."
+        return f"required key '{name}' is missing.", "Add it."
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{message} (given: {given}).", ""
 

@@ -9,7 +9,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
 from keepgain.core.rows import Row
 from keepgain.sweeps.datasets import Source, Suite
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.spec import LoadedSpec, measures_of
 from keepgain.sweeps.spec_models import ReferenceArm
 
 DEFAULT_FEW_SHOT = 4
@@ -65,7 +65,7 @@ def _arm(
         return ArmSpec("few_shot", f"base + {arm.few_shot} examples", few_shot=examples)
     if not _has_context(suites):
         raise UserError(
-            "no suite item has a context field.",
+            "no item of a suite that measures gain has a context field.",
             where=where,
             hint="Map it with `fields: {context: KEY}`, or leave the arm out.",
         )
@@ -73,7 +73,13 @@ def _arm(
 
 
 def _has_context(suites: Mapping[str, Suite]) -> bool:
-    return any(row.context is not None for s in suites.values() for row in s.validation.rows)
+    """True if the arm changes anything on the task; items without a context are asked plainly."""
+    return any(
+        row.context is not None
+        for name, suite in suites.items()
+        if measures_of(name, suite.spec) == "gain"
+        for row in suite.validation.rows
+    )
 
 
 def _examples(

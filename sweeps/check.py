@@ -4,7 +4,7 @@ from keepgain.sweeps.gates.findings import Finding, allow
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine
 from keepgain.sweeps.gates.splits import check_duplicates, check_splits
-from keepgain.sweeps.gates.suites import check_suites
+from keepgain.sweeps.gates.suites import check_question, check_suites
 from keepgain.sweeps.prepare import Prepared
 
 
@@ -22,6 +22,7 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
         *check_splits(sets),
         *check_duplicates(sets),
         *check_suites(sets, spec.question.max_forgetting),
+        *check_question(spec.question, spec.confirm.seeds, sets),
         *check_lengths(sets, prepared.token_stats, spec.training.max_length, positions),
         *check_resources(
             machine or detect_machine(),

@@ -93,6 +93,7 @@ def _record(run: RunState, test: RunState | None) -> RunRecord:
         stage=asked.stage,
         status=run.status,
         reason=run.reason,
+        test_failure=_test_failure(test),
         params=flat_params(asked.config),
         origin=asked.origin,
         generation=asked.generation,
@@ -107,6 +108,13 @@ def _record(run: RunState, test: RunState | None) -> RunRecord:
         else {k: str(v) for k, v in runtime.items() if v is not None},
         reused_from=run.reused_from,
     )
+
+
+def _test_failure(test: RunState | None) -> str | None:
+    if test is None or test.status not in (TrialStatus.FAILED, TrialStatus.INTERRUPTED):
+        return None
+    what = str(test.cause or test.status)
+    return f"{what}: {test.reason}" if test.reason else what
 
 
 def _items(run: RunState, folder: Path) -> list[ItemScores]:

@@ -1,5 +1,6 @@
 """Keeps the record of a sweep: beside its ledger and on its MLflow parent run."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,17 @@ class Keeper:
         )
         self.recorder.parent_tags({f"keepgain.{k}": v for k, v in self._provenance.items()})
         self.recorder.parent_file(self.folder / "sweep.yaml")
+        self._record_spec()
+
+    def _record_spec(self) -> None:
+        """The spec as it is run, with the profile merged in and every default written out."""
+        loaded = self.prepared.loaded
+        path = self.folder / "spec.resolved.json"
+        content = loaded.spec.model_dump(mode="json", by_alias=True)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.recorder.parent_file(path)
+        if loaded.profile is not None:
+            self.recorder.parent_tags({"keepgain.profile": loaded.profile})
 
     def save(self, stage: Stage) -> Evidence:
         """Writes the record as of now; called at the end of every stage."""
@@ -69,10 +81,11 @@ class Keeper:
     def open_test(self, candidates: list[str]) -> None:
         """Notes that the test items are looked at now, once a sweep."""
         known = replay(self.ledger.events()).openings
-        opened = known[0] if known else opening(candidates, self.prepared.score_suites("test"))
+        suites = self.prepared.score_suites("test")
+        opened = known[0] if known else opening(candidates, suites)
         if not known:
             self.ledger.append(opened)
-        note_opening(self.store.work, self.prepared.sweep_id, opened)
+        note_opening(self.store.work, self.prepared.sweep_id, opened, suites)
 
     def decide(self) -> None:
         """Keeps the decision as JSON and text, as `analyze` would print it."""

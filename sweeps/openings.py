@@ -1,6 +1,8 @@
 """How often test items were opened, over all sweeps of a store: each look spends some of them."""
 
+import fcntl
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,34 +14,49 @@ from keepgain.sweeps.search.ledger import TestOpened
 FILE_NAME = "test-openings.jsonl"
 
 
-def items_hash(suites: tuple[SuiteRef, ...]) -> str:
-    """Identity of the test items, whatever the suites are called."""
-    return fingerprint(sorted({s.digest for s in suites}))
-
-
 def opening(candidates: list[str], suites: tuple[SuiteRef, ...]) -> TestOpened:
     """The event for the ledger."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return TestOpened(candidates=tuple(candidates), items_hash=items_hash(suites), time=now)
+    return TestOpened(candidates=tuple(candidates), items_hash=_items_hash(suites), time=now)
 
 
-def note_opening(work: Path, sweep_id: str, opened: TestOpened) -> None:
-    """Appends to the store-wide list, once a sweep and set of items."""
-    line = {"sweep": sweep_id, **opened.model_dump(mode="json")}
-    same = ("sweep", "items_hash")
-    if any(all(known[k] == line[k] for k in same) for known in _noted(work)):
-        return
-    with (work / FILE_NAME).open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(line) + "\n")
+def note_opening(
+    work: Path, sweep_id: str, opened: TestOpened, suites: tuple[SuiteRef, ...]
+) -> None:
+    """Appends to the store-wide list, once a sweep and set of items; on disk when it returns."""
+    line = {"sweep": sweep_id, **opened.model_dump(mode="json"), "suites": _digests(suites)}
+    descriptor = os.open(work / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "r+b") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # given free when the file is closed
+        data = handle.read()
+        same = ("sweep", "suites")
+        if any(all(known[k] == line[k] for k in same) for known in _lines(data)):
+            return
+        handle.truncate(data.rfind(b"\n") + 1)  # what a crash has torn would spoil our line
+        handle.write(json.dumps(line).encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def count_openings(work: Path, suites: tuple[SuiteRef, ...]) -> int:
-    """Openings of these items so far, by any sweep."""
-    wanted = items_hash(suites)
-    return sum(line["items_hash"] == wanted for line in _noted(work))
+    """Openings by any sweep of the suite whose items were opened most often.
 
-
-def _noted(work: Path) -> list[dict[str, Any]]:
+    Suites are known by their items, whatever they are called and whichever others they stand with.
+    """
     path = work / FILE_NAME
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    noted = _lines(path.read_bytes()) if path.exists() else []
+    return max((sum(d in n["suites"] for n in noted) for d in _digests(suites)), default=0)
+
+
+def _lines(data: bytes) -> list[dict[str, Any]]:
+    """Without a last line that is torn, or being written."""
+    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+
+def _digests(suites: tuple[SuiteRef, ...]) -> list[str]:
+    return sorted({s.digest for s in suites})
+
+
+def _items_hash(suites: tuple[SuiteRef, ...]) -> str:
+    """Identity of all test items together, whatever the suites are called."""
+    return fingerprint(_digests(suites))

@@ -18,11 +18,11 @@ from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.spec import spec_space
 
 CPU_FLOPS = 20e9
-"""Guess for one CPU core; tiny models reached 15 to 38 GFLOP/s on ours (design/science.md §5)."""
+"""Guess for one CPU core; tiny models reached 15 to 38 GFLOP/s, measured."""
 GPU_FLOPS = 100e12
 """Guess for one GPU, not measured: about a third of the bfloat16 peak of an A100 (312 TFLOP/s)."""
 START_SECONDS = 15.0
-"""Ray and the first worker: 10 to 20 s measured (design/decisions.md)."""
+"""Ray and the first worker: 10 to 20 s measured."""
 CHECKPOINT_BYTES = {"full": 12, "lora": 0}
 """Of a paused trial, per parameter: weights and two moments in float32; adapters are small."""
 MODEL_BYTES = 4

@@ -10,8 +10,12 @@ from keepgain.core.store.location import require_durable, resolve_store, store_t
 from keepgain.sweeps.base_models import local_folder
 from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.spec import LoadedSpec, load_spec
+
+ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30)
+"""A cluster that is not asked yet: everything may fit. `Crew.start` asks it."""
 
 
 def preflight(
@@ -37,14 +41,16 @@ def preflight(
     if inside_job:
         _refuse_paths_outside(loaded, Path.cwd())
     prepared = prepare(loaded, None, say)
-    warnings = _check(prepared, say)
+    warnings = _check(prepared, say, ANY_CLUSTER if ray_cluster.is_remote(address) else None)
     ray_cluster.require_listening(address)
     _require_server(store)
     return prepared, warnings
 
 
-def _check(prepared: Prepared, say: Callable[[str], None]) -> tuple[str, ...]:
-    findings: list[Finding] = check(prepared)
+def _check(
+    prepared: Prepared, say: Callable[[str], None], machine: Machine | None
+) -> tuple[str, ...]:
+    findings: list[Finding] = check(prepared, machine)
     errors = [f for f in findings if f.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more: `sweep check`)" if len(errors) > 1 else ""

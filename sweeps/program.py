@@ -15,6 +15,7 @@ from pathlib import Path
 
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
+from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
@@ -23,6 +24,7 @@ from keepgain.sweeps.results import Results
 from keepgain.sweeps.reuse import Finished as FinishedElsewhere
 from keepgain.sweeps.reuse import take_over
 from keepgain.sweeps.search.ledger import (
+    Asked,
     Event,
     Finished,
     Ledger,
@@ -38,6 +40,8 @@ from keepgain.sweeps.stages.confirm import finalists
 from keepgain.sweeps.stages.test import test_jobs
 from keepgain.sweeps.stages.trials import confirm_jobs, search_job
 
+TRANSIENT = (FailureCause.WORKER_LOST, FailureCause.DISK_FULL)
+"""The machine's failures, not the configuration's: the next driver tries such a run again."""
 ATTEMPTS = 2
 """Of a run whose worker was lost; other failures are the configuration's own and not repeated."""
 
@@ -75,6 +79,7 @@ class SweepProgram:
         state = replay(events)
         self.runs: dict[str, RunState] = state.runs
         self._finished_stages = set(state.stages)
+        self._reopen(events)
         self._complete_reported()
         self._stage = Stage.BASE
         self._queue.extend(base_jobs(self.prepared, self.folder))
@@ -147,6 +152,22 @@ class SweepProgram:
 
     # -- where an earlier driver stopped -------------------------------------------------------
 
+    def _reopen(self, events: list[Event]) -> None:
+        """Asks again for failed runs whose failure may have passed, as long as nothing was decided
+        on them: their stage is open, and the search has drawn no later generation."""
+        drawn = [e.generation for e in events if isinstance(e, Asked) and e.generation is not None]
+        newest = max(drawn, default=0)
+        for run in list(self.runs.values()):
+            asked, is_test = run.asked, run.asked.stage is Stage.TEST
+            if run.status is not TrialStatus.FAILED or asked.stage in self._finished_stages:
+                continue
+            if asked.stage is Stage.SEARCH and asked.generation != newest:
+                continue
+            if is_test or run.cause in TRANSIENT:
+                why = f"to be tried again after {run.cause}: {run.reason}"
+                status = TrialStatus.INTERRUPTED
+                self._append(Finished(run_key=run.run_key, status=status, reason=why))
+
     def _complete_reported(self) -> None:
         """A driver killed between the last report of a run and its end has not noted the end."""
         for run in list(self.runs.values()):
@@ -201,10 +222,18 @@ class SweepProgram:
             self._stage = Stage.TEST
             self._queue.extend(test_jobs(self.prepared, self.folder, self.runs.values()))
             self.progress.expect(Stage.TEST, len(self._queue))
-            self.on_test([str(j.asked.params["scores_of"]) for j in self._queue])
+            self.on_test([str(j.asked.params[SCORES_OF]) for j in self._queue])
         else:
-            self._finish_stage(Stage.TEST)
-            self._stage = Stage.DECIDED
+            self.aborted = self.results.why_undecided()
+            if self.aborted is None:
+                for run in self.results.untested():
+                    of = run.asked.arm or self.runs[str(run.asked.params[SCORES_OF])].run_key
+                    self.progress.say(
+                        f"warning: {run.asked.model} {of} has no test scores "
+                        f"({run.cause}: {run.reason})"
+                    )
+                self._finish_stage(Stage.TEST)
+                self._stage = Stage.DECIDED
 
     def _finish_stage(self, stage: Stage) -> None:
         if stage in self._finished_stages:

@@ -28,7 +28,6 @@ class _Stage:
     done: int = 0
     failed: int = 0
     skipped: int = 0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -70,12 +69,10 @@ class Progress:
 
     def ended(self, job: Job, figures: Mapping[str, float], failure: str | None = None) -> None:
         """The job is over; `figures` are the ones to show."""
-        running = self._running.pop(job.run_key, None)
-        seconds = time.monotonic() - running.since if running else 0.0
+        self._running.pop(job.run_key, None)
         stage = self._stages[self._column(job)]
         stage.done += failure is None
         stage.failed += failure is not None
-        stage.seconds += seconds
         shown = ", ".join(f"{k} {v:.3f}" for k, v in list(figures.items())[:LINE_FIGURES])
         number = f"{stage.done + stage.failed + stage.skipped}/{self.totals[self._column(job)]}"
         text = f"FAILED: {failure}" if failure else shown
@@ -97,10 +94,6 @@ class Progress:
             self._drawn = now
             self._live.update(self._table(), refresh=True)
 
-    def seconds_by_stage(self) -> dict[str, float]:
-        """Worker seconds spent per stage, waiting excluded."""
-        return {name: stage.seconds for name, stage in self._stages.items()}
-
     def _column(self, job: Job) -> str:
         return str(job.stage)
 
@@ -114,7 +107,7 @@ class Progress:
         now = time.monotonic()
         for name, stage in self._stages.items():
             running = [
-                f"{r.job.label} {human_seconds(now - r.since)}"
+                f"{r.job.label} ({human_seconds(now - r.since)})"
                 for r in self._running.values()
                 if self._column(r.job) == name
             ]

@@ -64,6 +64,7 @@ class Recorder:
             params["arm"] = asked.arm
         self._spool.start(asked.run_key, job.label, params, tags)
         self._ended.pop(asked.run_key, None)
+        self._told.discard(asked.run_key)  # it had failed and is tried again
 
     def reported(self, asked: Asked, report: RungReport) -> None:
         """Scores at a rung, the costs, and the item scores as an artifact."""
@@ -164,6 +165,7 @@ class Recorder:
             match event["event"]:
                 case "start":
                     self._ended.pop(key, None)
+                    self._told.discard(key)
                 case "end":
                     self._ended[key] = event["status"]
                 case "artifact" if event["folder"] == "items":

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.objectives import Objectives, constraints, objectives
 from keepgain.sweeps.search.replay import RunState
@@ -63,6 +64,43 @@ class Results:
             return {name: v for name, v in scores.items() if name in names}
         figures = {"gain": found.gain}
         return figures if found.forgetting is None else figures | {"forgetting": found.forgetting}
+
+    def untested(self) -> list[RunState]:
+        """Test runs that failed."""
+        return [
+            r
+            for r in self.runs.values()
+            if r.asked.stage is Stage.TEST and r.status is TrialStatus.FAILED
+        ]
+
+    def why_undecided(self) -> str | None:
+        """Why the test scores allow no decision; None if they do.
+
+        Every base is needed, and a test score of every confirmed configuration (of any seed).
+        """
+        lost: dict[str, RunState] = {}
+        scored: set[str] = set()
+        for test in self.runs.values():
+            of = self.runs.get(str(test.asked.params.get(SCORES_OF)))
+            if test.asked.stage is not Stage.TEST or of is None or of.asked.kind == "reference":
+                continue
+            if test.status is TrialStatus.COMPLETED:
+                scored.add(of.asked.trial_id)
+            else:
+                lost[of.asked.trial_id] = test
+        missing = [
+            f"{'base ' if test.asked.kind == 'base' else ''}{test.asked.model} "
+            f"{'' if test.asked.kind == 'base' else trial_id[:6] + ' '}"
+            f"({test.cause}: {test.reason})"
+            for trial_id, test in lost.items()
+            if trial_id not in scored
+        ]
+        if not missing:
+            return None
+        return (
+            f"without test scores of {', '.join(missing)} nothing can be decided; the same command "
+            "tries them again"
+        )
 
     def why_stop(self) -> str | None:
         """Why the sweep must stop: a base cannot be scored, or too many trials fail.

@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from keepgain.core.config import Runtime
 from keepgain.core.errors import UserError
 from keepgain.core.status import TrialStatus
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
 
 LEDGER_NAME = "ledger.jsonl"
+_NUMERICS = {"engine", "zero_stage", "world_size", "micro_batch_size", "device", "dtype"}
+"""Fields of `Runtime` that change what a run computes, and are not in its key."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,19 @@ class Finished:
     run: RunState
 
 
-def finished_elsewhere(work: Path, own_id: str, say: Callable[[str], None]) -> dict[str, Finished]:
-    """Run key → completed run, over all other sweeps of this store.
+def finished_elsewhere(
+    work: Path, own_id: str, runtime: Runtime, say: Callable[[str], None]
+) -> dict[str, Finished]:
+    """Run key → completed run with the same numerics, over all other sweeps of this store.
 
     Args:
         work: Folder that holds the sweep folders.
         own_id: The sweep that asks.
+        runtime: How its own runs are carried out; only `scoring_batch_size` may differ.
         say: Told of a ledger that cannot be read: its runs are trained again instead.
     """
     found: dict[str, Finished] = {}
+    numerics = runtime.model_dump(mode="json", include=_NUMERICS)
     for ledger in sorted(work.glob(f"*/{LEDGER_NAME}")):
         folder = ledger.parent
         if folder.name == own_id:
@@ -41,7 +49,8 @@ def finished_elsewhere(work: Path, own_id: str, say: Callable[[str], None]) -> d
             say(f"warning: nothing is reused from {folder.name}: {error}")
             continue
         for key, run in runs.items():
-            if run.status is TrialStatus.COMPLETED and _has_files(folder, run):
+            done = run.status is TrialStatus.COMPLETED
+            if done and _has_numerics(run, numerics) and _has_files(folder, run):
                 found[key] = Finished(folder, run)
     return found
 
@@ -61,6 +70,11 @@ def _files(run: RunState) -> list[str]:
     report = run.last_report
     assert report is not None, "a completed run has a report"
     return [p for p in (report.items_path, report.model_folder) if p is not None]
+
+
+def _has_numerics(run: RunState, numerics: Mapping[str, Any]) -> bool:
+    asked = run.asked.config.get("runtime", {})
+    return all(name in asked and asked[name] == value for name, value in numerics.items())
 
 
 def _has_files(folder: Path, run: RunState) -> bool:

@@ -119,7 +119,7 @@ def _run_locked(
         search=search,
         recorder=recorder,
         progress=progress,
-        reusable=finished_elsewhere(store.work, sweep_id, say),
+        reusable=finished_elsewhere(store.work, sweep_id, prepared.runtime, say),
         on_test=keeper.open_test,
         on_stage=keeper.finished,
     )

@@ -16,6 +16,7 @@ from keepgain.sweeps.profiles import merge, profile_lines
 from keepgain.sweeps.spec_models import SuiteSpec, SweepSpec
 
 if TYPE_CHECKING:
+    from keepgain.sweeps.search.dimensions import Dimension
     from keepgain.sweeps.search.space import Space
 
 
@@ -48,6 +49,7 @@ def load_spec(path: Path, profile: str | None = None) -> LoadedSpec:
         UserError: The first fault, as `file:dotted.key (line n): given, allowed, what to do`.
     """
     raw, lines = load_yaml(path)
+    _refuse_other_keys(raw, "", path, lines)
     profiles = raw.pop("profiles", None)
     profiles = {} if profiles is None else profiles
     if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
@@ -92,6 +94,19 @@ def splits_automatically(name: str, spec: SweepSpec) -> bool:
     data = spec.data[name]
     drawn_from = any(suite.source == name for suite in spec.suites.values())
     return data.path is not None and (data.split == "auto" or drawn_from)
+
+
+def _refuse_other_keys(value: Any, prefix: str, path: Path, lines: Mapping[str, int]) -> None:
+    """Every key of a spec is text; YAML reads `1:` and `true:` as other things."""
+    entries = enumerate(value) if isinstance(value, list) else ()
+    for key, inner in value.items() if isinstance(value, dict) else entries:
+        if isinstance(value, dict) and not isinstance(key, str):
+            raise UserError(
+                f"the key {key!r} is not text.",
+                where=_where(path, lines, f"{prefix}{key}"),
+                hint="Write a name there; a name that looks like a number goes in quotes.",
+            )
+        _refuse_other_keys(inner, f"{prefix}{key}.", path, lines)
 
 
 def _where(path: Path, lines: Mapping[str, int], key: str) -> str:
@@ -141,28 +156,57 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("question.cost"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or order by `cost: parameters`.",
         )
-    _check_workers(loaded)
-    spec_space(loaded)
+    _check_scorers(loaded)
+    _check_micro_batches(loaded, spec_space(loaded))
 
 
-def _check_workers(loaded: LoadedSpec) -> None:
-    training, workers = loaded.spec.training, loaded.spec.resources.workers_per_trial
-    where = loaded.where("resources.workers_per_trial")
-    if workers > 1 and training.engine != "deepspeed":
-        raise UserError(
-            f"{workers} workers per trial need `engine: deepspeed`.",
-            where=where,
-            hint="Add `training: {engine: deepspeed}`, or leave workers_per_trial out.",
-        )
-    rows = workers * (training.micro_batch_size or 1)
-    if training.engine == "deepspeed" and training.batch_size % rows:
-        micro = training.micro_batch_size or 1
-        raise UserError(
-            f"batch_size {training.batch_size} is no multiple of {workers} workers × "
-            f"micro_batch_size {micro} = {rows}.",
-            where=where if workers > 1 else loaded.where("training.micro_batch_size"),
-            hint=f"E.g. batch_size {rows * max(1, round(training.batch_size / rows))}.",
-        )
+def _check_scorers(loaded: LoadedSpec) -> None:
+    """Scores of suites that measure the same are averaged, so they need one unit."""
+    for measures in ("gain", "forgetting"):
+        suites = {n: s for n, s in loaded.spec.suites.items() if measures_of(n, s) == measures}
+        first = next(iter(suites), None)
+        for name, suite in suites.items():
+            if first is not None and suite.scorer != suites[first].scorer:
+                raise UserError(
+                    f"suites '{first}' and '{name}' both measure {measures}, by "
+                    f"{suites[first].scorer} and by {suite.scorer}; nothing can be decided from "
+                    "a mean of both.",
+                    where=loaded.where(f"suites.{name}.scorer"),
+                    hint=f"Give them one scorer, or `measures: behaviour` to one that is only "
+                    f"to be shown beside {measures}.",
+                )
+
+
+def _check_micro_batches(loaded: LoadedSpec, space: "Space") -> None:
+    """DeepSpeed accumulates whole micro-batches only; torch takes a smaller last one."""
+    training = loaded.spec.training
+    if training.engine != "deepspeed" or training.micro_batch_size is None:
+        return
+    micro = training.micro_batch_size
+    searched = next((p for p in space.parameters if p.name == "batch_size"), None)
+    sizes = [] if searched is None else _whole_values(searched.dimension)
+    if searched is None or searched.when:
+        sizes = [training.batch_size, *sizes]
+    for size in sizes:
+        if size % min(micro, size):
+            raise UserError(
+                f"batch_size {size} is no multiple of micro_batch_size {micro}, as "
+                "`engine: deepspeed` needs.",
+                where=loaded.where(
+                    "training.micro_batch_size" if searched is None else "space.batch_size"
+                ),
+                hint=f"E.g. batch_size {micro * round(size / micro)}.",
+            )
+
+
+def _whole_values(dimension: "Dimension") -> list[int]:
+    from keepgain.sweeps.search.dimensions import Choice, Fixed, Whole
+
+    if isinstance(dimension, Whole):
+        return list(range(dimension.low, dimension.high + 1, dimension.step))
+    if isinstance(dimension, Fixed):
+        return [dimension.value]
+    return list(dimension.choices) if isinstance(dimension, Choice) else []
 
 
 def _check_suite(loaded: LoadedSpec, name: str, suite: SuiteSpec) -> None:

@@ -24,7 +24,9 @@ from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+SWEEP_NAME_LENGTH = 57
+"""At most; the sweep's id adds 7 characters and may have 64."""
+SWEEP_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{SWEEP_NAME_LENGTH - 1}}}")
 
 
 class ModelSpec(StrictModel):
@@ -243,8 +245,15 @@ class ResourcesSpec(StrictModel):
     slots: Count | None = None
     """Trials at a time; default: as many as fit."""
     workers_per_trial: Count = 1
-    """Processes of one trial (`engine: deepspeed`); resources are shared out among them."""
+    """Processes of one trial; this version runs one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("workers_per_trial")
+    @classmethod
+    def _one_worker(cls, value: int) -> int:
+        if value > 1:
+            raise ValueError("this version runs one worker per trial; leave it out")
+        return value
 
 
 class SweepSpec(StrictModel):
@@ -258,7 +267,7 @@ class SweepSpec(StrictModel):
     """Read by `sweeps.search.space`; see `spec_space`."""
     training: TrainingSpec = TrainingSpec()
     reference_arms: tuple[ReferenceArm, ...] | None = None
-    """Default: few_shot 4 if the task has worked examples, context if its rows have that field."""
+    """Default: few_shot 4 if the task has worked examples, context if gain items have one."""
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec = ConfirmSpec()
     question: QuestionSpec = QuestionSpec()
@@ -272,7 +281,8 @@ class SweepSpec(StrictModel):
     def _safe_name(cls, value: str) -> str:
         if not SWEEP_NAME.fullmatch(value):
             raise ValueError(
-                "must be 1 to 60 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+                f"must be 1 to {SWEEP_NAME_LENGTH} of A-Z a-z 0-9 . _ - and start with a letter "
+                "or digit"
             )
         return value
 

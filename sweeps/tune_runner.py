@@ -8,11 +8,11 @@ continued sweep rebuilds its program from the ledger and starts a fresh Tuner.
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import RungReport
@@ -89,6 +89,8 @@ def run_program(
     from keepgain.sweeps.trial import SweepTrial
     from keepgain.sweeps.tune_adapter import JobSearcher, ProgramCallback, SilentReporter
 
+    interruption = _Interruption()
+    program = _Watched(program, interruption.pass_on)
     searcher = JobSearcher(program, entry_point, env)
     tuner = tune.Tuner(
         tune.with_resources(SweepTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -109,9 +111,9 @@ def run_program(
         ),
     )
     _log_tune_to(folder / "logs")
-    with _interruptions() as was_interrupted:
+    with interruption:
         tuner.fit()
-    return not was_interrupted()
+    return not interruption.seen
 
 
 def _log_tune_to(logs: Path) -> None:
@@ -127,23 +129,73 @@ def _trial_name(trial: Any) -> str:
     return f"{trial.config['run_key']}-{trial.trial_id[:8]}"
 
 
-@contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Sends SIGINT and SIGTERM down Tune's orderly path (SIGUSR1), once; yields the question."""
-    seen: list[int] = []
+class _Interruption:
+    """Sends SIGINT and SIGTERM down Tune's orderly path, its handler of SIGUSR1, once.
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+    Tune installs that handler some time after `fit` has begun. A signal that comes earlier is
+    kept until then: by itself SIGUSR1 would end the process without any clean-up.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._early = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Tune installs its SIGINT handler unless told not to; ours must stay in place.
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+        handlers = {
+            signal.SIGUSR1: self._too_early,  # first: the others send it
+            signal.SIGINT: self._forward,
+            signal.SIGTERM: self._forward,
+        }
+        self._old = {number: signal.signal(number, h) for number, h in handlers.items()}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in reversed(self._old.items()):
+            signal.signal(number, handler)
+
+    def pass_on(self) -> None:
+        """Called while Tune runs: its handler is there by now."""
+        if self._early:
+            self._early = False
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        if not self.seen:
+            self.seen = True
             os.kill(os.getpid(), signal.SIGUSR1)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C: leave now, the next run continues
 
-    # Tune installs its SIGINT handler unless told not to; ours must stay in place.
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    old = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    def _too_early(self, _number: int, _frame: FrameType | None) -> None:
+        self.seen = self._early = True
+
+
+@dataclass
+class _Watched:
+    """A program, and what else is to be done at every tick."""
+
+    program: Program
+    also: Callable[[], None]
+
+    def next_job(self) -> Job | None:
+        return self.program.next_job()
+
+    @property
+    def finished(self) -> bool:
+        return self.program.finished
+
+    def on_started(self, job: Job) -> None:
+        self.program.on_started(job)
+
+    def on_report(self, job: Job, report: RungReport, execution: Execution) -> None:
+        self.program.on_report(job, report, execution)
+
+    def on_failed(self, job: Job, cause: FailureCause, detail: str) -> None:
+        self.program.on_failed(job, cause, detail)
+
+    def on_tick(self) -> None:
+        self.also()
+        self.program.on_tick()

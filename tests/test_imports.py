@@ -1,4 +1,4 @@
-"""Which package may import what: design/architecture.md's table, read from the source."""
+"""Which package may import what: the architecture, read from the source."""
 
 import ast
 from collections.abc import Iterator

@@ -56,10 +56,10 @@ class Engine(Protocol):
 
 
 def micro_batch_size(config: TrialConfig) -> int:
-    """Rows of one forward pass on one rank.
+    """Rows of one forward pass on one rank; with torch the last of a batch may have fewer.
 
     Raises:
-        UserError: micro-batch x accumulation x world size cannot give the batch size.
+        UserError: The ranks cannot have equally many rows, or DeepSpeed equal micro-batches.
     """
     world = config.runtime.world_size
     if config.batch_size % world:
@@ -69,7 +69,7 @@ def micro_batch_size(config: TrialConfig) -> int:
         )
     rows = config.batch_size // world
     micro = min(config.runtime.micro_batch_size or rows, rows)
-    if rows % micro:
+    if config.runtime.engine == "deepspeed" and rows % micro:
         raise UserError(
             f"micro_batch_size {micro} does not divide the {rows} rows of a rank "
             f"(batch_size {config.batch_size}, world size {world}).",

@@ -2,7 +2,7 @@
 
 Arms (see `core.config.ScoreConfig`): `base` asks the item as it stands; `system_prompt` puts an
 instruction before it; `few_shot` puts worked examples before it; `context` puts the item's own
-retrieved passage before it. A text item has no question, so no arm changes it.
+retrieved passage before it, where it has one. A text item has no question, so no arm changes it.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def prompt_ids(codec: Codec, row: Row, prompting: Prompting) -> list[int]:
     """Token ids from which the answer to a chat or pair item is generated.
 
     Raises:
-        UserError: The arm `context` on an item without one, or a template that refuses the turns.
+        UserError: The template refuses the turns.
     """
     if codec.has_template:
         messages = arm_messages(turns(row)[:-1], row, prompting)
@@ -54,9 +54,9 @@ def prompt_ids(codec: Codec, row: Row, prompting: Prompting) -> list[int]:
 def arm_messages(question: list[Message], row: Row, prompting: Prompting) -> list[Message]:
     """The turns before the answer, with what the arm adds."""
     messages = [dict(m) for m in question]
-    if prompting.arm == "context":
+    if prompting.arm == "context" and row.context is not None:
         last = messages[-1]
-        last["content"] = f"{_context(row)}\n\n{last['content']}"
+        last["content"] = f"{row.context}\n\n{last['content']}"
     if prompting.arm == "few_shot":
         shots: list[Message] = []
         for shot in prompting.few_shot:
@@ -86,19 +86,10 @@ def _plain_ids(codec: Codec, row: Row, prompting: Prompting) -> list[int]:
             else:
                 # As in training: tokens of the prompt, then tokens of the answer.
                 pieces.append(codec.ids(shot["prompt"]) + codec.ids(shot["answer"]))
-    if prompting.arm == "context":
-        pieces.append(codec.ids(_context(row)))
+    if prompting.arm == "context" and row.context is not None:
+        pieces.append(codec.ids(row.context))
     ids = list(codec.bos)
     gap = codec.gap() if pieces else []
     for piece in pieces:
         ids += piece + gap
     return ids + codec.ids(plain_pair(row)[0])
-
-
-def _context(row: Row) -> str:
-    if row.context is None:
-        raise UserError(
-            f"item '{row.id}' has no context, which the arm 'context' needs.",
-            hint="Give every item of the suite one, or leave the arm out.",
-        )
-    return row.context

@@ -81,7 +81,12 @@ def _exact_match(
 def _bits_per_byte(
     model: nn.Module, codec: Codec, items: SuiteItems, batch_size: int, tokens: int
 ) -> SuiteResult:
-    """Bits of the scored tokens over the bytes they cover; the end token is not scored."""
+    """Bits of the scored tokens over the bytes they cover; the end token is not scored.
+
+    The items' mean weighs each by its full length in bytes. Where a tokenizer has no BOS, the first
+    token of a text is not scored: that changes the item's own ratio, but not its weight, so sizes
+    with different tokenizers are compared on the same mixture of items.
+    """
     began = time.perf_counter()
     bits = np.zeros(len(items.rows))
     for places in batches_by_length(_lengths(items), batch_size):
@@ -90,7 +95,7 @@ def _bits_per_byte(
     sizes = np.array(items.bytes, dtype=np.float64)
     asked = [p for p, row in zip(items.prompts, items.rows, strict=True) if row.kind != "text"]
     return SuiteResult(
-        scores=_item_scores(items, bits / sizes, sizes, tokens),
+        scores=_item_scores(items, bits / sizes, np.array(items.weights, dtype=np.float64), tokens),
         seconds=time.perf_counter() - began,
         prompted=len(asked),
         prompt_tokens=sum(len(p) for p in asked),

@@ -28,7 +28,10 @@ class SuiteItems:
     answers: list[list[int]]
     """The scored part, without the end token."""
     bytes: list[int]
-    """UTF-8 bytes that `answers` cover."""
+    """UTF-8 bytes that `answers` cover: the divisor of bits per byte."""
+    weights: list[int]
+    """UTF-8 bytes of the whole answer or text, whatever part of it a tokenizer or a model's length
+    leaves to be scored: an item then weighs the same for every model."""
     max_new_tokens: int
     """0 for `bits_per_byte`."""
     shortened: int
@@ -103,7 +106,8 @@ def prepare_suite(
             raise TrialFailure(
                 "incomplete_scores", f"item '{row.id}' of suite '{suite.name}' has no prompt"
             )
-    return SuiteItems(suite, rows, prompts, answers, sizes, new_tokens, shortened)
+    weights = [len((r.text if r.kind == "text" else r.answer).encode()) for r in rows]
+    return SuiteItems(suite, rows, prompts, answers, sizes, weights, new_tokens, shortened)
 
 
 def _generation_limit(prompts: list[list[int]], answers: list[list[int]], limit: int | None) -> int:

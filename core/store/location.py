@@ -11,6 +11,8 @@ from keepgain.core.errors import UserError
 FOLDER_NAME = ".keepgain"
 DATABASE_NAME = "mlflow.db"
 STORE_VARIABLES = ("KEEPGAIN_STORE", "MLFLOW_TRACKING_URI")
+WORK_VARIABLE = "KEEPGAIN_WORK"
+"""Folder for what a store on a server does not hold: ledgers, checkpoints, logs."""
 FORMS = (
     "Allowed: a folder, sqlite:///PATH, http(s)://HOST:PORT, postgresql://..., mysql://... or "
     "mssql://..."
@@ -102,12 +104,16 @@ def store_text(
 def require_durable(location_text: str | None, working_dir: Path) -> None:
     """Refuses, inside a Ray job, a store that vanishes with the job's working directory.
 
+    A server keeps the record, but not the ledger and the checkpoints that a sweep continues from:
+    with one, `WORK_VARIABLE` must name a durable folder for them.
+
     Args:
         location_text: What `--store` says; None: what the environment says.
         working_dir: The job's copy of the submitted folder, deleted some time after the job.
 
     Raises:
-        UserError: No store given, a relative one, or one inside `working_dir`.
+        UserError: No store given, a relative one, or one inside `working_dir`; a server without a
+            work folder, or with such a one.
     """
     text, source = store_text(location_text)
     hint = (
@@ -122,21 +128,20 @@ def require_durable(location_text: str | None, working_dir: Path) -> None:
         )
     _refuse_file_store(text, source)
     scheme = _scheme(text)
-    if scheme is not None and scheme != "sqlite":
+    if scheme is None or scheme == "sqlite":
+        path = Path(text.removeprefix("sqlite:///")).expanduser()
+        _refuse_vanishing(path, f"store '{text}'", source, working_dir, hint)
         return
-    path = Path(text.removeprefix("sqlite:///")).expanduser()
-    if not path.is_absolute():
+    hint = f"Set {WORK_VARIABLE} to an absolute path on a disk that outlives the job."
+    folder = _work_folder()
+    if folder is None:
         raise UserError(
-            f"store '{text}' is relative to the Ray job's working directory, a temporary copy.",
+            f"inside a Ray job the ledger and the checkpoints of a sweep on '{redact(text)}' would "
+            "lie in the job's working directory, a temporary copy.",
             where=source,
             hint=hint,
         )
-    if path.resolve().is_relative_to(working_dir.resolve()):
-        raise UserError(
-            f"store '{text}' lies inside the Ray job's working directory, a temporary copy.",
-            where=source,
-            hint=hint,
-        )
+    _refuse_vanishing(folder, f"folder '{folder}'", WORK_VARIABLE, working_dir, hint)
 
 
 def redact(text: str) -> str:
@@ -146,15 +151,45 @@ def redact(text: str) -> str:
     return _HUB_TOKEN.sub("hf_***", text)
 
 
+def _refuse_vanishing(path: Path, what: str, source: str, working_dir: Path, hint: str) -> None:
+    if not path.is_absolute():
+        raise UserError(
+            f"{what} is relative to the Ray job's working directory, a temporary copy.",
+            where=source,
+            hint=hint,
+        )
+    if path.resolve().is_relative_to(working_dir.resolve()):
+        raise UserError(
+            f"{what} lies inside the Ray job's working directory, a temporary copy.",
+            where=source,
+            hint=hint,
+        )
+
+
+def _work_folder() -> Path | None:
+    """What `WORK_VARIABLE` says."""
+    text = os.environ.get(WORK_VARIABLE)
+    if not text:
+        return None
+    folder = Path(text).expanduser()
+    if not folder.is_absolute():
+        raise UserError(
+            f"'{text}' is not an absolute path.",
+            where=WORK_VARIABLE,
+            hint="Sweeps are continued from other working directories too.",
+        )
+    return folder
+
+
 def _from_text(text: str, source: str, here: Path, create: bool) -> StoreLocation:
     _refuse_file_store(text, source)
     scheme = _scheme(text)
     if scheme == "sqlite":
         return _from_sqlite(text, source, here)
     if scheme in _SERVER_SCHEMES or (scheme or "").partition("+")[0] in _DATABASE_SCHEMES:
-        nearest = _nearest(here) or here / FOLDER_NAME
+        folder = _work_folder() or _nearest(here) or here / FOLDER_NAME
         described = f"{source} {redact(text)}"
-        return StoreLocation(text.rstrip("/"), None, nearest / "sweeps", described)
+        return StoreLocation(text.rstrip("/"), None, folder / "sweeps", described)
     if scheme is not None:
         raise UserError(f"store '{redact(text)}' is of an unknown kind.", where=source, hint=FORMS)
     folder = (here / Path(text).expanduser()).resolve()

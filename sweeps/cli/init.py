@@ -14,6 +14,7 @@ from keepgain.core.formats import RowFile, read_row_file
 from keepgain.core.yaml_io import parse_yaml
 from keepgain.sweeps.base_models import HUB_ID
 from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.spec_models import SWEEP_NAME_LENGTH
 
 EXAMPLES = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
@@ -147,7 +148,7 @@ data:
   max_length: 1024         # tokens of a row; `sweep check` counts longer ones
 search: {{trials_per_model: 12}}
 confirm: {{finalists: 4, seeds: 3}}   # retrained with fresh seeds before the test split is opened
-# The smallest model within `delta` of the largest is adequate; `cost` orders the candidates.
+# The smallest model within `delta` of the largest is adequate; `cost` is shown beside it.
 question: {{delta: 0.02{limit}, cost: parameters}}
 # prices: {{gpu_hour_usd: 2.5}}         # then `cost: usd_per_million_tokens` works
 profiles:                              # sweep run --profile smoke: a first, small look
@@ -173,7 +174,7 @@ def _forgetting(c: Choices) -> tuple[str, str]:
 def _name_from(data: Path) -> str:
     """The file's name with what a sweep's name may not have replaced."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._")
-    return name[:60] or "sweep"
+    return name[:SWEEP_NAME_LENGTH] or "sweep"
 
 
 def _model_as_written(given: str, folder: Path) -> str:

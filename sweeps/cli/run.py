@@ -1,10 +1,11 @@
 """`sweep run`: run a sweep, or continue it."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from keepgain.core.errors import EXIT_FAILED, EXIT_OK
-from keepgain.core.store.location import store_text
+from keepgain.core.store.location import redact, store_text
 
 EPILOG = """examples:
   sweep run sweep.yaml
@@ -13,8 +14,13 @@ EPILOG = """examples:
   sweep run sweep.yaml --address auto           # on the Ray cluster that runs here
   ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
 
-Running the same spec again continues it. Exit codes: 0 decided, 1 stopped (it says why), 2 input
-that cannot be used (nothing was written), 130 interrupted (the same command continues).
+With a server inside a Ray job, KEEPGAIN_WORK names the folder of ledger and checkpoints.
+
+Running the same spec again continues it; what failed for want of a worker or of disk, and test
+scores without which nothing can be decided, are tried again.
+
+Exit codes: 0 decided, 1 stopped (it says why), 2 input that cannot be used (nothing was written),
+130 interrupted (the same command continues).
 """
 
 
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"warning: MLflow does not have the whole record ({outcome.trouble})")
         say(f"         it is kept in {outcome.folder / 'spool'}; run again to ship the rest")
     asked, _ = store_text(args.store)
-    where = f" --store {outcome.store.display}" if asked else ""
+    where = f" --store {shlex.quote(redact(asked))}" if asked else ""
     if outcome.exit_code in (EXIT_OK, EXIT_FAILED):
         say("")
         say(f"analyze {outcome.sweep_id}{where}")

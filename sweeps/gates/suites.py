@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from keepgain.core.record import Question
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 
@@ -38,6 +39,41 @@ def check_suites(sets: Sequence[RowSet], max_forgetting: float | None) -> list[F
                 message=f"no suite measures forgetting, and the decision will say so.{limit}",
                 hint="Add a suite of general items, e.g. "
                 "`forgetting: {path: general_eval.jsonl, scorer: bits_per_byte}`.",
+            )
+        )
+    return findings
+
+
+def check_question(question: Question, seeds: int, suites: Sequence[RowSet]) -> list[Finding]:
+    """Whether what is asked can be answered from what is measured.
+
+    Args:
+        question: Of the sweep.
+        seeds: Of each finalist.
+        suites: All items.
+    """
+    findings = []
+    if seeds == 1:
+        findings.append(
+            Finding(
+                code="one_seed",
+                severity="warning",
+                where="confirm.seeds",
+                message="one seed shows no variance between seeds: intervals stay unknown and no "
+                "size is recommended.",
+                hint="Use at least 2, better 3.",
+            )
+        )
+    generates = any(s.scorer == "exact_match" for s in suites)
+    if question.cost == "usd_per_million_tokens" and not generates:
+        findings.append(
+            Finding(
+                code="cost_not_measured",
+                severity="warning",
+                where="question.cost",
+                message="usd_per_million_tokens follows from the speed of generation, and no suite "
+                "generates: the cost stays unknown.",
+                hint="Add an exact_match suite, or use `cost: parameters`.",
             )
         )
     return findings

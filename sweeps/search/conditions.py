@@ -34,7 +34,13 @@ def parse_conditions(
         str(parent): _condition(str(parent), values, dimensions, f"{where}.{name}")
         for parent, values in (raw or {}).items()
     }
-    if name.startswith("lora.") and "method" not in found:
+    if name.startswith("lora."):
+        if found.get("method", ("lora",)) != ("lora",):
+            raise UserError(
+                f"{name} exists only where the method is lora, and its condition names another.",
+                where=f"{where}.{name}",
+                hint="Leave `method` out of its `when:`.",
+            )
         found["method"] = _lora_only(name, dimensions, f"{where}.{name}")
     return tuple(sorted(found.items()))
 

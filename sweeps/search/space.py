@@ -170,8 +170,9 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
         batch_size: 16                                        fixed
         mixture: {tickets: [0.5, 1], general: [0, 0.5]}       shares of the training tokens
 
-    `lora.*` exists only where the method is `lora`, whether the file says so or not. A source that
-    `mixture` leaves out gets 0; without `mixture` the settings say nothing of shares.
+    `lora.*` exists only where the method is `lora`, whether the file says so or not; a condition
+    that says otherwise is refused. A source that `mixture` leaves out gets 0; without `mixture` the
+    settings say nothing of shares.
 
     Args:
         raw: What stands under `space:`.

@@ -20,7 +20,8 @@ from keepgain.sweeps.search.samplers import QuasiRandomPoints, SamplerName, make
 from keepgain.sweeps.search.space import Space
 
 QUASI_RANDOM_SHARE = 0.2
-"""Least share of a base model's trials that are quasi-random (docs/DECISIONS.md, rung check)."""
+"""Least share of a base model's trials that are quasi-random, whatever the sampler: they cover the
+space evenly."""
 REPEATS_BEFORE_RANDOM = 10
 """Repeats in a row after which a sampler that goes in circles gives way to random draws."""
 REPEATS_BEFORE_END = 100
@@ -98,7 +99,7 @@ class Design:
 
 
 def outcome(result: Result, objectives: Sequence[str], constraints: Sequence[str]) -> TrialState:
-    """What Optuna is told of a result (docs/DECISIONS.md, Optuna states).
+    """What Optuna is told of a result.
 
     COMPLETE: scored at the full budget, every value and constraint there and finite. PRUNED:
     stopped early, or measured before the full budget. FAIL: everything else.

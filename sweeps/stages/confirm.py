@@ -1,7 +1,7 @@
 """Confirm: who is trained again with fresh seeds, so that the winner's luck does not count.
 
-Finalists are chosen on validation, within each base model, feasible ones first; the best
-quasi-random trial goes along as the comparison with plain random search.
+Finalists are chosen on validation, within each base model, feasible ones first; one quasi-random
+trial goes along as the comparison with plain random search.
 """
 
 from collections.abc import Sequence
@@ -40,6 +40,10 @@ def finalists(
     sizes are compared on confirmed trials only. Order within a model: within the limit before
     beyond it, then by excess, then by gain, then less forgetting, then id.
 
+    One random trial follows, if there is one: of the base models whose best random trial is no
+    finalist, the one where it is behind the model's own best trial by least. Gains are never
+    compared across base models: the largest is that of the weakest base.
+
     Args:
         models: All base models, in the spec's order.
         count: Finalists over all models.
@@ -52,12 +56,7 @@ def finalists(
             if depth < len(ranked) and (depth == 0 or len(chosen) < count):
                 chosen.append(ranked[depth].asked)
         depth += 1
-    random = [s for s in searched if s.is_random]
-    if random:
-        best = min(random, key=lambda s: _key(s, max_forgetting))
-        if best.asked not in chosen:
-            chosen.append(best.asked)
-    return chosen
+    return chosen + _random_rival(list(order.values()), chosen, max_forgetting)
 
 
 def fresh_seeds(sweep_seed: int, trial_id: str, count: int) -> list[int]:
@@ -68,6 +67,20 @@ def fresh_seeds(sweep_seed: int, trial_id: str, count: int) -> list[int]:
 def search_seed(sweep_seed: int, trial_id: str) -> int:
     """Seed of the one run of a search trial."""
     return derive_seed(sweep_seed, trial_id, "search")
+
+
+def _random_rival(
+    order: Sequence[list[Searched]], chosen: list[Asked], max_forgetting: float | None
+) -> list[Asked]:
+    """See `finalists`; at most one."""
+    rivals: list[tuple[float, float, Asked]] = []
+    for ranked in order:
+        best = next((s for s in ranked if s.is_random), None)
+        if best is not None and best.asked not in chosen:
+            behind = ranked[0].found.gain - best.found.gain  # the base's score cancels out
+            rivals.append((best.excess(max_forgetting), behind, best.asked))
+    rivals.sort(key=lambda r: r[:2])  # stable: of equals the first in the spec
+    return [asked for _, _, asked in rivals[:1]]
 
 
 def _ranked(

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.config import TrialConfig, run_key
+from keepgain.core.config import run_key
 from keepgain.core.status import Stage
 from keepgain.core.work import TrainRequest
-from keepgain.sweeps.evidence import flat_params
 from keepgain.sweeps.job import Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.ledger import Asked
@@ -47,7 +46,9 @@ def confirm_jobs(prepared: Prepared, folder: Path, searched: list[Asked]) -> lis
 
 
 def _replicate(prepared: Prepared, folder: Path, searched: Asked, k: int) -> Job:
-    config = TrialConfig.model_validate(searched.config)
+    # Not the recorded one: its paths and runtime are those of the driver that searched.
+    config = prepared.trial_config(searched.model, searched.params)
+    assert config.trial_id == searched.trial_id, "the sweep's id says that the spec is the same"
     seeds = fresh_seeds(prepared.spec.training.seed, config.trial_id, k + 1)
     asked = searched.model_copy(
         update={
@@ -57,6 +58,7 @@ def _replicate(prepared: Prepared, folder: Path, searched: Asked, k: int) -> Job
             "number": None,
             "generation": None,
             "index": None,
+            "config": config.model_dump(mode="json"),
         }
     )
     request = TrainRequest(
@@ -74,8 +76,3 @@ def describe(params: dict[str, Any]) -> str:
         short = name.removeprefix("mixture.").removeprefix("lora.")
         parts.append(shown if name == "method" else f"{short} {shown}")
     return ", ".join(parts)
-
-
-def readable(job: Job) -> dict[str, Any]:
-    """The parameters of a run as MLflow shows them."""
-    return {"model": job.asked.model, "seed": job.asked.seed, **flat_params(job.asked.config)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keepgain.analysis import sizes, stats
+from keepgain.analysis.judge import flips
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.table import build_table
@@ -77,6 +78,40 @@ def test_a_largest_size_that_forgets_too_much_stays_the_level_to_hold() -> None:
     assert [(s.model, s.reached) for s in ladder[:2]] == [("l", False), ("m", True)]
     given["b"] = configuration("m", 300, 300)
     assert not any(s.reached for s in climb(measures(given), question))
+
+
+@pytest.mark.parametrize("skipped", [1, 2])
+def test_every_skipped_size_halves_the_error_of_the_descent_below_it(skipped: int) -> None:
+    """s loses 4 task items and 6 general ones; its bounds are those of .05 / 2^skipped."""
+    given = {"a": configuration("l", 360, 100), "c": configuration("s", 356, 294)}
+    if skipped == 2:
+        given["b"] = configuration("m", 360, 100)
+    m, error = measures(given), 0.05 / 2**skipped
+    task, drop = bound(4, 1 - error), bound(6, 1 - error / 2)
+    for step, stands in ((1e-6, True), (-1e-6, False)):
+        for question in (
+            Question(delta=task + step, max_forgetting=0.1),
+            Question(delta=0.1, max_forgetting=drop + step),
+        ):
+            ladder = climb(m, question)
+            assert [s.model for s in ladder if s.reached] == ["s"] * stands
+            assert [s.confidence for s in ladder if s.candidate] == pytest.approx(
+                [1 - 0.05 / 2**n for n in range(skipped + 1)]
+            )
+
+
+def test_a_flip_is_found_at_the_level_that_holds_there() -> None:
+    """With the limit of now nothing is skipped; where s would fail, l has been."""
+    m = measures({"a": configuration("l", 360, 100), "b": configuration("s", 360, 294)})
+    pool = [c for c in m.table.configurations if c.kind == "trial"]
+    found = flips(m, "test", pool, Question(delta=0.1, max_forgetting=0.9))
+    limits = [f.to for f in found if f.what == "max_forgetting" and f.answer == "not_resolved"]
+    assert limits == [pytest.approx(bound(6, 1 - 0.025 / 2))]
+
+
+def test_below_a_size_that_stands_the_error_is_not_halved() -> None:
+    m = measures({"a": configuration("l", 360, 300), "b": configuration("m", 360, 100)})
+    assert [s.confidence for s in climb(m, Question(max_forgetting=0.05))] == [0.95] * 3
 
 
 def test_the_candidate_is_the_best_within_the_limit_else_the_least_forgetting() -> None:

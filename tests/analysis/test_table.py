@@ -149,6 +149,18 @@ def test_a_reused_run_brings_its_scores_along() -> None:
     assert copy.seeds("validation") == 1
 
 
+def test_an_item_weighs_its_full_length_whichever_base_comes_first() -> None:
+    """Bases whose tokenizers cover different parts of a text; the order must not matter."""
+    found = []
+    for first, second in (("s", "m"), ("m", "s")):
+        evidence = small([base(first), base(second)])
+        for model, uncovered in (("s", 0.0), ("m", 3.0)):
+            new = scores("facts", "test", [1.0] * 20, weights=[10.0 - uncovered] * 20)
+            evidence = change_items(evidence, f"base-{model}-s0", "facts", new)
+        found.append(build_table(evidence).suites["test"]["facts"].weights.tolist())
+    assert found == [[10.0] * 20] * 2
+
+
 def test_clusters_become_codes_and_loners_stay_alone() -> None:
     evidence = small([base("s")])
     values = [1.0] * 20

@@ -47,7 +47,7 @@ suites:
   gain: {{validation: {data}/far_validation.jsonl, test: {data}/far_test.jsonl,
     scorer: exact_match}}
   bits: {{validation: {data}/far_validation.jsonl, test: {data}/far_test.jsonl,
-    scorer: bits_per_byte, measures: gain, limit: 100}}
+    scorer: bits_per_byte, measures: behaviour, limit: 100}}
   replayed: {{path: {data}/fact_replayed.jsonl, scorer: exact_match, measures: forgetting}}
   unreplayed: {{path: {data}/fact_unreplayed.jsonl, scorer: exact_match, measures: forgetting}}
 {general}

@@ -19,12 +19,19 @@ class Outer(StrictModel):
     name: str
     inner: Inner | None = None
     rate: float = 0.1
+    either: Inner | tuple[str, ...] = ()
+    named: dict[str, Inner] = Field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
     ("data", "where", "words"),
     [
         ({"name": "x", "nmae": 1}, "s.yaml:nmae", "unknown key 'nmae'.*name, inner, rate"),
+        ({"name": "x", "Search": 1}, "s.yaml:Search", "unknown key 'Search'"),
+        ({"name": "x", "named": {"Big": {"rank": 0}}}, "s.yaml:named.Big.rank", "given: 0"),
+        ({"name": "x", "named": {"Big": {}}}, "s.yaml:named.Big.rank", "'rank' is missing"),
+        ({"name": "x", "either": {"rank": 0}}, "s.yaml:either.rank", "given: 0"),
+        ({"name": "x", "either": ["a", 1]}, "s.yaml:either", "given"),
         (
             {"name": "x", "inner": {"rank": 1, "rnak": 1}},
             "s.yaml:inner.rnak",

@@ -86,6 +86,23 @@ def test_the_best_random_trial_goes_along() -> None:
     assert chosen(searched, ["xs"], 2, None) == ["sampled", "lucky"], "no second time"
 
 
+def test_the_random_trial_is_chosen_without_comparing_gains_of_base_models() -> None:
+    """The weakest base has the largest gains; what counts is how far random search is behind."""
+    weak = [one("weak", 0.9, model="xs"), one("weak_random", 0.8, model="xs", is_random=True)]
+    strong = [one("strong", 0.3, model="s"), one("strong_random", 0.25, model="s", is_random=True)]
+    models = ["xs", "s"]
+    assert chosen(weak + strong, models, 2, None) == ["weak", "strong", "strong_random"]
+    assert chosen(weak + strong, models, 4, None)[4:] == [], "both are finalists already"
+    # Of a base model whose best random trial is a finalist, no other one goes along.
+    third = one("third", 0.85, model="xs", is_random=True)
+    assert chosen([*weak[1:], third, *strong], models, 2, None) == [
+        *("third", "strong", "strong_random")
+    ]
+    # Beyond the limit a trial is no rival of one within it.
+    beyond = one("beyond", 0.3, 0.5, model="s", is_random=True)
+    assert chosen([*weak, strong[0], beyond], models, 2, 0.1)[2:] == ["weak_random"]
+
+
 def test_without_forgetting_suites_only_gain_counts() -> None:
     searched = [one("a", 0.1, None), one("b", 0.2, None)]
     assert chosen(searched, ["xs"], 2, 0.01) == ["b", "a"]

@@ -184,6 +184,18 @@ def test_context_is_an_arm_where_rows_have_one(tmp_path: Path) -> None:
     assert [a.arm for a in prepare(load_spec(path), None).arms] == ["few_shot", "context"]
 
 
+def test_context_of_other_suites_makes_no_arm(tmp_path: Path) -> None:
+    path = make_world(tmp_path, models=1)
+    rows = [{"text": f"other fact {i}", "context": "p"} for i in range(300)]
+    write_jsonl(tmp_path / "general_eval.jsonl", rows)
+    prepared = prepare(load_spec(path), None)
+    assert prepared.suites["forgetting"].validation.rows[0].context == "p"
+    assert [a.arm for a in prepared.arms] == ["few_shot"]
+    path.write_text(path.read_text() + "reference_arms: [{context: true}]\n")
+    with pytest.raises(UserError, match="measures gain has a context"):
+        prepare(load_spec(path), None)
+
+
 def test_chats_are_counted_and_give_worked_examples(tmp_path: Path) -> None:
     path = make_world(tmp_path, models=1)
     answer = {"role": "assistant", "content": "a"}
@@ -329,7 +341,7 @@ def test_a_cached_hub_model_is_used_without_a_network(
         ("role: task", "role: replay", "no source is a task"),
         ("role: replay", "role: replay, fields: {prompt: body}", r"general\.jsonl:1: "),
         (END, "reference_arms: [{few_shot: 900}]\n" + END, "900 worked examples are wanted"),
-        (END, "reference_arms: [{context: true}]\n" + END, "no suite item has a context"),
+        (END, "reference_arms: [{context: true}]\n" + END, "no item of a suite"),
     ],
 )
 def test_unusable_data_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:

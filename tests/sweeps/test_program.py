@@ -19,23 +19,29 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from keepgain.core.config import TrialConfig
 from keepgain.core.items import ItemScores, write_items
 from keepgain.core.record import Evidence, RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
+from keepgain.core.store.location import resolve_store
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import TrainRequest
+from keepgain.sweeps.cli.main import main
 from keepgain.sweeps.evidence import build_evidence
 from keepgain.sweeps.job import Execution, Job
+from keepgain.sweeps.keeper import Keeper
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.program import SweepProgram
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.recorder import DRIVER, Recorder
 from keepgain.sweeps.reuse import Finished as FinishedElsewhere
 from keepgain.sweeps.reuse import finished_elsewhere
-from keepgain.sweeps.run import make_search
+from keepgain.sweeps.run import Outcome, make_search
 from keepgain.sweeps.search.ledger import Finished, Ledger, Reused, StageFinished
 from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.stages.trials import confirm_jobs
 from tests.sweeps.tiny_models import make_world
 
 SEARCH = "search: {trials_per_model: 3, generation_size: 2}\n"
@@ -393,6 +399,141 @@ def test_too_many_failures_stop_the_sweep_and_it_stays_stopped(world: Path, tmp_
     assert again.worker.worked == Counter()
 
 
+@pytest.mark.parametrize("cause", [FailureCause.WORKER_LOST, FailureCause.DISK_FULL])
+def test_what_the_machine_failed_is_tried_again_by_the_next_driver(
+    world: Path, tmp_path: Path, undisturbed: Sweep, cause: FailureCause
+) -> None:
+    fail = fail_search([cause, None, cause, cause])
+    stopped = Sweep(world, tmp_path, fail=fail).run()
+    assert stopped.program.aborted is not None and "3 of 4 trials failed" in stopped.program.aborted
+    again = Sweep(world, tmp_path).run()
+    assert again.program.aborted is None and again.stages == STAGES
+    assert comparable(again.evidence()) == comparable(undisturbed.evidence())
+    states = [t.state for s in again.search.studies.values() for t in s.get_trials()]
+    assert Counter(states) == {TrialState.COMPLETE: 6}
+    lines = (tmp_path / "spool" / f"{DRIVER}.jsonl").read_text().splitlines()
+    tags = [(e["run_key"], e["tags"]) for e in map(json.loads, lines) if e["event"] == "tags"]
+    told = {key: t["keepgain.optuna_state"] for key, t in tags if "keepgain.optuna_state" in t}
+    assert set(told.values()) == {"COMPLETE"}, "the last word counts"
+
+
+def test_a_lost_trial_that_later_draws_follow_from_stays_failed(
+    world: Path, tmp_path: Path
+) -> None:
+    stopped = Sweep(world, tmp_path, fail=fail_search([FailureCause.WORKER_LOST])).run(steps=18)
+    (failed,) = [r for r in stopped.by_stage(Stage.SEARCH) if r.status is TrialStatus.FAILED]
+    assert any(r.asked.generation == 1 for r in stopped.by_stage(Stage.SEARCH))
+    again = Sweep(world, tmp_path).run()
+    assert again.stages[-1] is Stage.TEST
+    assert again.state.runs[failed.run_key].status is TrialStatus.FAILED
+
+
+def fail_test(wanted: Callable[[Job], bool]) -> Callable[..., FailureCause | None]:
+    return lambda job, attempt: (
+        FailureCause.OUT_OF_MEMORY if job.purpose == "test" and wanted(job) else None
+    )
+
+
+@pytest.mark.parametrize("what", ["base", "trial"])
+def test_without_needed_test_scores_nothing_is_decided_and_they_are_tried_again(
+    world: Path, tmp_path: Path, undisturbed: Sweep, what: str
+) -> None:
+    def needed(job: Job) -> bool:
+        return job.asked.model == "m1" and job.asked.kind == what
+
+    sweep = Sweep(world, tmp_path, fail=fail_test(needed)).run()
+    assert sweep.program.finished and sweep.stages == STAGES[:-1]
+    aborted = sweep.program.aborted
+    assert aborted is not None and "out_of_memory: as the test wants" in aborted
+    assert ("base m1" in aborted) == (what == "base") and "m1 " in aborted
+    again = Sweep(world, tmp_path).run()
+    assert again.program.aborted is None and again.stages == [Stage.TEST]
+    failed = {r.run_key for r in sweep.by_stage(Stage.TEST) if r.status is TrialStatus.FAILED}
+    assert {key for key, _ in again.worker.worked} == failed
+    assert comparable(again.evidence()) == comparable(undisturbed.evidence())
+
+
+def test_a_reference_arm_or_one_seed_without_test_scores_is_a_warning(
+    world: Path, tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+
+    def wanted(job: Job) -> bool:
+        if job.asked.kind == "reference":
+            return True
+        first = job.asked.kind == "trial" and job.asked.model not in seen
+        if first:
+            seen.add(job.asked.model)
+        return first
+
+    sweep = Sweep(world, tmp_path, fail=fail_test(wanted)).run()
+    assert sweep.program.aborted is None and sweep.stages == STAGES
+    failed = [r for r in sweep.by_stage(Stage.TEST) if r.status is TrialStatus.FAILED]
+    assert len(failed) > 2
+    assert sweep.said.getvalue().count("has no test scores (out_of_memory") == len(failed)
+
+
+def test_confirmation_uses_the_files_and_the_runtime_of_its_own_driver(
+    world: Path, tmp_path: Path, undisturbed: Sweep
+) -> None:
+    moved = tmp_path / "moved" / "sweep.yaml"
+    shutil.copytree(world.parent, moved.parent)
+    edit(moved, "rungs: [0.5, 1]}", "rungs: [0.5, 1]}\nresources: {device: cpu}")
+    prepared = prepare(load_spec(moved), tmp_path / "elsewhere")
+    asked = undisturbed.by_stage(Stage.SEARCH)[0].asked
+    job = confirm_jobs(prepared, tmp_path / "elsewhere", [asked])[0]
+    config = TrialConfig.model_validate(job.asked.config)
+    assert config == job.request.config and config.trial_id == asked.trial_id
+    assert config.runtime.device == "cpu"
+    paths = [config.model.path, *(s.path for s in (*config.sources, *config.suites))]
+    assert all(Path(p).is_relative_to(tmp_path) for p in paths)
+
+
+def test_the_record_has_the_spec_as_it_is_run(world: Path, tmp_path: Path) -> None:
+    """Beside the file, which does not say which profile was merged in."""
+    shutil.copy(world, tmp_path / "sweep.yaml")
+    prepared = prepare(load_spec(world, "smoke"), None)
+    with Ledger.open(tmp_path / "ledger.jsonl") as ledger:
+        spool = Spool(tmp_path / "spool", DRIVER)
+        store = resolve_store(str(tmp_path), create=True)
+        Keeper(prepared, store, tmp_path, ledger, Recorder(spool, tmp_path), (), None)
+        spool.close()
+    resolved = json.loads((tmp_path / "spec.resolved.json").read_text())
+    assert resolved["search"]["trials_per_model"] == 4 and resolved["confirm"]["finalists"] == 2
+    assert SweepSpec.model_validate(resolved) == prepared.spec
+    said = (tmp_path / "spool" / f"{DRIVER}.jsonl").read_text()
+    assert '"keepgain.profile": "smoke"' in said.replace('":"', '": "')
+    assert "spec.resolved.json" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "shown"),
+    [
+        ("sqlite:///runs/track.db", None, " --store sqlite:///runs/track.db"),
+        (None, "my store", " --store 'my store'"),
+        (None, "postgresql://me:secret@db/m", " --store 'postgresql://me:***@db/m'"),
+        (None, None, ""),
+    ],
+)
+def test_the_commands_that_come_next_name_the_store_as_it_was_given(
+    option: str | None,
+    variable: str | None,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcome = Outcome(0, "tiny-000000", tmp_path, resolve_store(str(tmp_path), create=True))
+    monkeypatch.setattr("keepgain.sweeps.run.run_sweep", lambda *given: outcome)
+    if variable is not None:
+        monkeypatch.setenv("KEEPGAIN_STORE", variable)
+    assert main(["run", "sweep.yaml", *(["--store", option] if option else [])]) == 0
+    assert capsys.readouterr().out.strip().splitlines() == [
+        f"analyze tiny-000000{shown}",
+        f"sweep ui tiny-000000{shown}",
+    ]
+
+
 def test_half_of_the_trials_may_fail(world: Path, tmp_path: Path) -> None:
     nan = FailureCause.NAN
     sweep = Sweep(world, tmp_path, fail=fail_search([None, None, None, nan, nan, nan])).run()
@@ -429,7 +570,7 @@ def test_another_sweep_gives_its_finished_runs(
 ) -> None:
     work = tmp_path / "sweeps"
     shutil.copytree(undisturbed.folder, work / "earlier-000000")
-    reusable = finished_elsewhere(work, "later-000000", print)
+    reusable = finished_elsewhere(work, "later-000000", undisturbed.prepared.runtime, print)
     later = Sweep(world, work / "later-000000", reusable=reusable).run()
     assert later.worker.worked == Counter(), "everything was there"
     runs = later.state.runs
@@ -446,7 +587,7 @@ def test_reuse_survives_an_interruption_at_any_line(
 ) -> None:
     work = tmp_path / "sweeps"
     shutil.copytree(undisturbed.folder, work / "earlier-000000")
-    reusable = finished_elsewhere(work, "other", print)
+    reusable = finished_elsewhere(work, "other", undisturbed.prepared.runtime, print)
     whole = Sweep(world, work / "whole", reusable=reusable).run()
     lines = (whole.folder / "ledger.jsonl").read_text().splitlines(keepends=True)
     for count in range(0, len(lines), 4):
@@ -462,7 +603,8 @@ def test_failed_runs_of_another_sweep_are_tried_again(world: Path, tmp_path: Pat
     work = tmp_path / "sweeps"
     first = Sweep(world, work / "first", fail=fail_search([FailureCause.NAN])).run()
     (failed,) = [r for r in first.by_stage(Stage.SEARCH) if r.status is TrialStatus.FAILED]
-    later = Sweep(world, work / "later", reusable=finished_elsewhere(work, "later", print)).run()
+    reusable = finished_elsewhere(work, "later", first.prepared.runtime, print)
+    later = Sweep(world, work / "later", reusable=reusable).run()
     assert later.state.runs[failed.run_key].status is TrialStatus.COMPLETED
     assert later.worker.worked[failed.run_key, 0] == 1
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keepgain.core.config import Runtime
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 from keepgain.sweeps.reuse import LEDGER_NAME, finished_elsewhere, take_over
@@ -14,10 +15,10 @@ from keepgain.sweeps.search.ledger import Asked, Event, Finished, Ledger, Rung
 KEY = "aaaaaaaaaaaa-s1"
 
 
-def asked(key: str) -> Asked:
+def asked(key: str, **runtime: Any) -> Asked:
     return Asked(
         run_key=key, trial_id=key[:12], seed=1, stage=Stage.SEARCH, kind="trial", model="xs",
-        config={},
+        config={"runtime": Runtime(**runtime).model_dump(mode="json")},
     )  # fmt: skip
 
 
@@ -50,21 +51,41 @@ def completed(key: str = KEY, **fields: Any) -> list[Event]:
 def test_completed_runs_of_other_sweeps_are_found(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "one", *completed())
     make_sweep(tmp_path, "own", *completed("bbbbbbbbbbbb-s1"))
-    found = finished_elsewhere(tmp_path, "own", print)
+    found = finished_elsewhere(tmp_path, "own", Runtime(), print)
     assert {k: f.folder for k, f in found.items()} == {KEY: folder}
 
 
+@pytest.mark.parametrize(
+    ("other", "offered"),
+    [
+        ({"engine": "deepspeed"}, False),
+        ({"zero_stage": 2}, False),
+        ({"world_size": 2}, False),
+        ({"micro_batch_size": 4}, False),
+        ({"device": "cuda"}, False),
+        ({"dtype": "bfloat16"}, False),
+        ({"scoring_batch_size": 8}, True),
+    ],
+)
+def test_only_runs_with_the_same_numerics_are_offered(
+    tmp_path: Path, other: dict[str, Any], offered: bool
+) -> None:
+    """The run key leaves the runtime out."""
+    make_sweep(tmp_path, "one", asked(KEY, **other), *completed()[1:])
+    make_sweep(tmp_path, "two", asked(KEY).model_copy(update={"config": {}}), *completed()[1:])
+    assert bool(finished_elsewhere(tmp_path, "own", Runtime(), print)) is offered
+
+
 def test_a_store_without_sweeps_offers_nothing(tmp_path: Path) -> None:
-    assert finished_elsewhere(tmp_path / "nowhere", "own", print) == {}
+    assert finished_elsewhere(tmp_path / "nowhere", "own", Runtime(), print) == {}
 
 
 def test_an_unreadable_ledger_costs_its_own_runs_only_and_is_named(tmp_path: Path) -> None:
     make_sweep(tmp_path, "good", *completed())
     (make_sweep(tmp_path, "bad", *completed()) / LEDGER_NAME).write_text("{}\n")
     said: list[str] = []
-    assert {f.folder.name for f in finished_elsewhere(tmp_path, "own", said.append).values()} == {
-        "good"
-    }
+    found = finished_elsewhere(tmp_path, "own", Runtime(), said.append)
+    assert {f.folder.name for f in found.values()} == {"good"}
     assert len(said) == 1 and "nothing is reused from bad" in said[0]
 
 
@@ -79,7 +100,7 @@ def test_an_unreadable_ledger_costs_its_own_runs_only_and_is_named(tmp_path: Pat
 )
 def test_runs_that_did_not_complete_are_not_offered(tmp_path: Path, end: Finished | None) -> None:
     make_sweep(tmp_path, "one", *completed()[:2], *([end] if end else []))
-    assert finished_elsewhere(tmp_path, "own", print) == {}
+    assert finished_elsewhere(tmp_path, "own", Runtime(), print) == {}
 
 
 def test_runs_whose_files_are_gone_are_not_offered(tmp_path: Path) -> None:
@@ -87,19 +108,19 @@ def test_runs_whose_files_are_gone_are_not_offered(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "two", *completed(model_folder=f"runs/{KEY}/model"))
     (folder / "runs" / KEY / "model" / "weights").unlink()
     (folder / "runs" / KEY / "model").rmdir()
-    assert finished_elsewhere(tmp_path, "own", print) == {}
+    assert finished_elsewhere(tmp_path, "own", Runtime(), print) == {}
 
 
 def test_a_ledger_that_is_being_written_is_read_up_to_its_last_line(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, "one", *completed())
     with (folder / LEDGER_NAME).open("a") as handle:
         handle.write('{"event": "ask')
-    assert set(finished_elsewhere(tmp_path, "own", print)) == {KEY}
+    assert set(finished_elsewhere(tmp_path, "own", Runtime(), print)) == {KEY}
 
 
 def test_taking_over_links_scores_and_weights(tmp_path: Path) -> None:
     make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
-    (found,) = finished_elsewhere(tmp_path, "own", print).values()
+    (found,) = finished_elsewhere(tmp_path, "own", Runtime(), print).values()
     own = tmp_path / "own"
     take_over(found, own)
     take_over(found, own)  # a driver killed in between does it again
@@ -117,6 +138,6 @@ def test_without_hard_links_files_are_copied(
 
     monkeypatch.setattr(os, "link", refuse)
     make_sweep(tmp_path, "one", *completed(model_folder=f"runs/{KEY}/model"))
-    (found,) = finished_elsewhere(tmp_path, "own", print).values()
+    (found,) = finished_elsewhere(tmp_path, "own", Runtime(), print).values()
     take_over(found, tmp_path / "own")
     assert (tmp_path / "own" / "runs" / KEY / "model" / "weights").read_text() == "one"

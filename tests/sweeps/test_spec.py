@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
+from keepgain.core.identity import sweep_id
+from keepgain.core.store.names import check_id
 from keepgain.sweeps.profiles import merge
 from keepgain.sweeps.spec import load_spec, measures_of, spec_space
 from tests.sweeps.tiny_models import spec_text
@@ -16,6 +18,11 @@ RATE = "learning_rate: {log: [1e-5, 1e-3]}"
 SPACE = "space.learning_rate"
 WORKERS = "resources.workers_per_trial"
 END = "prices: {gpu"
+DEEPSPEED = "training: {engine: deepspeed,"
+MICRO = "training.micro_batch_size"
+BITS = "{from: tickets, scorer: bits_per_byte}"
+WORDS = "{path: x.jsonl, scorer: exact_match}"
+FORGETTING = "suites.forgetting.scorer"
 SMOKE = "    search: {trials_per_model: 4}"
 
 # what to replace in the good spec, by what, key named by the message, words of the message
@@ -23,7 +30,7 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     ("name: ticket-routing", "nme: x\nname: ticket-routing", "nme", "unknown key"),
     ("name: ticket-routing", "name: a\nname: b", "name", "twice"),
     ("name: ticket-routing", "name: ../x", "name", "A-Z"),
-    ("name: ticket-routing", "name: " + "x" * 300, "name", "60"),
+    ("name: ticket-routing", "name: " + "x" * 300, "name", "57"),
     ("name: ticket-routing", "name: tickеt", "name", "A-Z"),  # a Cyrillic letter
     ("name: ticket-routing", "name: [a]", "name", "string"),
     ("name: ticket-routing\n", "", "", "'name' is missing"),
@@ -74,7 +81,15 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     (END, "training: {zero_stage: 2}\n" + END, "training", "deepspeed"),
     (END, "training: {mixture: {tickets: 0.4}}\n" + END, "training", "sum to 1"),
     (END, "training: {mixture: {x: 1}}\n" + END, "training.mixture.x", "unknown"),
-    (END, "resources: {workers_per_trial: 2}\n" + END, WORKERS, "deepspeed"),
+    (END, "resources: {workers_per_trial: 2}\n" + END, WORKERS, "one worker per trial"),
+    (END, f"{DEEPSPEED} micro_batch_size: 6}}\n" + END, MICRO, "16 is no multiple"),
+    ("name: ticket", "Search: 1\nname: ticket", "Search", "unknown key 'Search'"),
+    ("  tickets: {path: tickets.jsonl, role: task,", "  Tickets: {", "data.Tickets", "role"),
+    (SMOKE, "    1: 2", "profiles.smoke.1 (line", "not text"),
+    (SMOKE, "    search: {null: 1}", "profiles.smoke.search", "not text"),
+    ("method: [full, lora]", "2: [full, lora]", "space.2", "not text"),
+    ("  forgetting: {", f"  gain_2: {BITS}\n  forgetting: {{", "suites.gain_2.scorer", "'gain'"),
+    ("  forgetting: {", f"  forgetting_2: {WORDS}\n  forgetting: {{", FORGETTING, "both measure"),
     (END, "reference_arms: [{few_shot: 0}]\n" + END, "reference_arms.0.few_shot", "1"),
     (END, "reference_arms: [{}]\n" + END, "reference_arms.0", "exactly one"),
     (END, "allow: [everything]\n" + END, "allow.0", "split_overlap"),
@@ -96,6 +111,43 @@ def test_fault_names_file_key_and_what_is_allowed(
     assert where.startswith(f"{path}:{key}" if key else str(path))
     assert words in str(caught.value)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("engine", "micro", "sizes", "refused"),
+    [
+        ("deepspeed", 16, "[16, 24]", "batch_size 24"),
+        ("deepspeed", 8, "[16, 24]", None),
+        ("deepspeed", 32, "[16, 24]", None),  # a batch in one piece
+        ("deepspeed", 16, "{int: [16, 48], step: 16}", None),
+        ("deepspeed", 16, "{int: [16, 48], step: 8}", "batch_size 24"),
+        ("deepspeed", 6, "{value: 12, when: {method: lora}}", "batch_size 16"),
+        ("deepspeed", 6, "12", None),
+        ("torch", 6, "[16, 24]", None),
+    ],
+)
+def test_every_batch_of_the_space_fits_its_micro_batches(
+    tmp_path: Path, engine: str, micro: int, sizes: str, refused: str | None
+) -> None:
+    text = GOOD.replace(RATE, f"{RATE}\n  batch_size: {sizes}")
+    text += f"training: {{engine: {engine}, micro_batch_size: {micro}}}\n"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    if refused is None:
+        load_spec(path)
+        return
+    with pytest.raises(UserError, match=refused) as caught:
+        load_spec(path)
+    assert (caught.value.where or "").startswith(f"{path}:space.batch_size (line")
+
+
+def test_the_longest_name_makes_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(GOOD.replace("name: ticket-routing", f"name: {'x' * 57}"))
+    check_id(sweep_id(load_spec(path).spec.name, {}))
+    path.write_text(GOOD.replace("name: ticket-routing", f"name: {'x' * 58}"))
+    with pytest.raises(UserError, match="1 to 57"):
+        load_spec(path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import pytest
 
-from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.trainers.encode import spans_of
 from keepgain.trainers.reference import Prompting, prompt_ids
@@ -38,6 +37,7 @@ def test_arms_with_template_are_turns():
     assert context == turn.format("a hint\n\n1+2=")
 
 
-def test_an_item_without_context_is_named():
-    with pytest.raises(UserError, match="item 'q' has no context"):
-        shown(None, Prompting("context"), Row("q", "pair", prompt="1", answer="2"))
+@pytest.mark.parametrize("template", [None, tiny.PLAIN_TEMPLATE, tiny.MARKED_TEMPLATE])
+def test_an_item_without_context_is_asked_as_it_stands(template):
+    row = Row("q", "pair", prompt="1+1=", answer="2")
+    assert shown(template, Prompting("context"), row) == shown(template, Prompting(), row)

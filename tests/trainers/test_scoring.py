@@ -91,6 +91,15 @@ def test_a_text_longer_than_the_model_counts_only_the_bytes_it_scored(tmp_path, 
     assert (len(items.answers[0]), items.bytes[0], items.shortened) == (4, 4, 1)
 
 
+@pytest.mark.parametrize("limit", [256, 5])
+def test_a_text_weighs_its_full_length_whatever_part_of_it_is_scored(tmp_path, llama, limit):
+    """Else sizes whose tokenizers differ would be compared on different mixtures of items."""
+    base = load(llama)
+    items = prepare(base, tmp_path, [Row("t", "text", text="abcdéfgh")], "bits_per_byte", limit)
+    scores = score_suite(base.model, base.codec, items, 1, 0).scores
+    assert items.bytes[0] < scores.weights[0] == len("abcdéfgh".encode())
+
+
 def test_an_item_with_nothing_to_score_is_named(tmp_path, llama):
     with pytest.raises(TrialFailure, match="item 'one' of suite 's'"):
         prepare(load(llama), tmp_path, [Row("one", "text", text="a")], "bits_per_byte")

@@ -13,6 +13,7 @@ from keepgain.core.items import read_items
 from keepgain.core.record import RungReport
 from keepgain.core.work import ScoreRequest, TrainRequest
 from keepgain.trainers.data import DataCache
+from keepgain.trainers.engine import micro_batch_size
 from keepgain.trainers.engine_torch import FILE
 from keepgain.trainers.jobs import Jobs
 from keepgain.trainers.loop import _accumulate
@@ -135,7 +136,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path, llama):
     drawn = [run._rows[name][index] for name, index in run.mixture.rows(8)]
     assert len({r.loss_tokens for r in drawn}) > 1, "rows of unequal length show a wrong mean"
     gradients = []
-    for micro in (8, 4, 1):
+    for micro in (8, 4, 3, 1):
         loss = _accumulate(run.engine, drawn, micro, run.codec.pad_id, torch.device("cpu"))
         found = {n: p.grad.clone() for n, p in run.model.named_parameters() if p.grad is not None}
         gradients.append((loss, found))
@@ -261,9 +262,15 @@ def test_unsupported_layouts_are_refused(tmp_path, llama):
         config = tiny.trial(tmp_path, llama, runtime=runtime)
         with pytest.raises(UserError, match=reason):
             Run(config, 0, BaseCache(), DataCache())
+
+
+def test_deepspeed_alone_needs_equal_micro_batches(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, runtime=Runtime(micro_batch_size=3))
+    assert micro_batch_size(config) == 3
+    Run(config, 0, BaseCache(), DataCache()).train(0, lambda tokens, values: None)
+    runtime = Runtime(engine="deepspeed", micro_batch_size=3)
     with pytest.raises(UserError, match="does not divide the 8 rows"):
-        Run(config, 0, BaseCache(), DataCache()).train(0, lambda tokens, values: None)
+        micro_batch_size(tiny.trial(tmp_path, llama, runtime=runtime))
 
 
 def test_drawn_counts_follow_the_mixture_and_cut_rows_are_reported(tmp_path, llama):

@@ -76,7 +76,32 @@ def test_a_ray_job_refuses_stores_that_vanish_with_it(text: str | None, tmp_path
         require_durable(given, tmp_path / "job")
 
 
-@pytest.mark.parametrize("text", ["/data/store", "sqlite:////data/m.db", "http://tracker:5000"])
+@pytest.mark.parametrize("text", ["http://tracker:5000", "postgresql://me:secret@db/mlflow"])
+def test_a_server_in_a_ray_job_needs_a_durable_work_folder(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, work = tmp_path / "job", tmp_path / "work"
+    with pytest.raises(
+        UserError, match=r"the ledger and the checkpoints.*KEEPGAIN_WORK"
+    ) as refused:
+        require_durable(text, job)
+    assert "secret" not in str(refused.value)
+    for inside in (job / "w", job):
+        monkeypatch.setenv("KEEPGAIN_WORK", str(inside))
+        with pytest.raises(UserError, match=r"KEEPGAIN_WORK.*temporary copy"):
+            require_durable(text, job)
+    monkeypatch.setenv("KEEPGAIN_WORK", "relative")
+    with pytest.raises(UserError, match=r"KEEPGAIN_WORK.*not an absolute path"):
+        require_durable(text, job)
+    monkeypatch.setenv("KEEPGAIN_WORK", str(work))
+    require_durable(text, job)
+    assert resolve_store(text, cwd=job, create=True).work == work / "sweeps"
+    assert stat.S_IMODE(work.stat().st_mode) == 0o700
+    local = resolve_store(str(tmp_path / "local"), create=True)
+    assert local.work == tmp_path / "local" / "sweeps", "a local store has its own folder"
+
+
+@pytest.mark.parametrize("text", ["/data/store", "sqlite:////data/m.db"])
 def test_a_ray_job_takes_durable_stores(text: str, tmp_path: Path) -> None:
     require_durable(text, tmp_path)
 

@@ -59,6 +59,12 @@ def test_init_writes_paths_relative_to_the_spec(world: Path) -> None:
     assert sweep("check", "sub/s.yaml") == 0
 
 
+def test_init_cuts_a_long_file_name_to_a_name_that_runs(world: Path) -> None:
+    (world / "tickets.jsonl").rename(world / f"{'t' * 80}.jsonl")
+    assert sweep("init", "--model", "m0", "--data", f"{'t' * 80}.jsonl") == 0
+    assert f"name: {'t' * 57}\n" in (world / "sweep.yaml").read_text()
+
+
 @pytest.mark.parametrize("name", ["strange, name: {x}.jsonl", "1e5", "true", "ünï.jsonl", "a b"])
 def test_init_quotes_file_names(world: Path, name: str) -> None:
     (world / "tickets.jsonl").rename(world / name)

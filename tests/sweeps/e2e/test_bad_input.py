@@ -186,6 +186,8 @@ def test_a_command_without_a_store_says_where_it_looked(
 
 def test_a_cluster_that_does_not_answer_is_said(no_store_above: Path) -> None:
     make_world(no_store_above)
+    # More than this machine has: it is the cluster's to say whether that fits.
+    add("resources: {gpus_per_trial: 64, slots: 500}\n")(no_store_above)
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{one.getsockname()[1]}"

@@ -144,6 +144,8 @@ def test_the_optuna_journal_equals_the_mlflow_runs(
 def test_the_parent_keeps_record_decision_and_spec(parent: Any, finished: Swept) -> None:
     files = artifacts(parent)
     assert {"sweep.yaml", "decision/decision.json", "decision/decision.txt"} <= files
+    resolved = json.loads((finished.folder / "spec.resolved.json").read_text())
+    assert "spec.resolved.json" in files and resolved["confirm"]["seeds"] == 2
     assert any(f.startswith("record/") and f.endswith(".parquet") for f in files)
     tags = parent.data.tags
     assert tags["keepgain.stage"] == "decided"

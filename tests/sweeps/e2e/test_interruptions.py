@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import TAG_RUN_KEY
 from keepgain.sweeps.search.ledger import Asked, Finished, Rung
+from keepgain.sweeps.tune_runner import _Interruption
 from tests.sweeps.e2e.world import (
     Swept,
     background,
@@ -114,6 +115,26 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
     swept.run().expect()
     seen.orphans["after SIGKILL and a minute"] = survivors(family, 90)
     yield seen
+
+
+def test_a_signal_that_comes_before_tune_listens_is_kept() -> None:
+    """SIGUSR1 without Tune's handler would end the process at once."""
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(n) for n in numbers]
+    interruption = _Interruption()
+    with interruption:
+        interruption.pass_on()
+        assert not interruption.seen
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.seen
+        signal.signal(signal.SIGUSR1, lambda number, _frame: heard.append(number))  # as Tune does
+        interruption.pass_on()
+        interruption.pass_on()
+        assert heard == [signal.SIGUSR1]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(n) for n in numbers] == before
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(disturbed: Disturbed) -> None:

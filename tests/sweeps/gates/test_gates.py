@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
+from keepgain.core.record import Question
 from keepgain.core.rows import Row
 from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import Finding, allow, has_errors, render_finding
@@ -14,7 +15,7 @@ from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine, plan_slots
 from keepgain.sweeps.gates.splits import check_duplicates, check_splits
-from keepgain.sweeps.gates.suites import check_suites, detectable_difference
+from keepgain.sweeps.gates.suites import check_question, check_suites, detectable_difference
 from keepgain.sweeps.gates.tokens import FolderTokenizer, token_stats
 from keepgain.sweeps.prepare import prepare
 from keepgain.sweeps.spec import load_spec
@@ -103,6 +104,30 @@ def test_a_sweep_without_a_forgetting_suite_is_warned() -> None:
     (finding,) = check_suites([items("test", questions)], 0.03)
     assert (finding.code, finding.severity) == ("forgetting_not_measured", "warning")
     assert "0.03" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("cost", "seeds", "scorer", "codes"),
+    [
+        ("parameters", 2, "bits_per_byte", []),
+        ("parameters", 1, "exact_match", ["one_seed"]),
+        ("usd_per_million_tokens", 3, "exact_match", []),
+        ("usd_per_million_tokens", 3, "bits_per_byte", ["cost_not_measured"]),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_warned(
+    cost: str, seeds: int, scorer: str, codes: list[str]
+) -> None:
+    suites = [train(["x"]), items("test", ["y"], scorer=scorer)]
+    findings = check_question(Question(cost=cost), seeds, suites)
+    assert [f.code for f in findings] == codes
+    assert all(f.severity == "warning" for f in findings)
+
+
+def test_check_asks_whether_the_question_can_be_answered(tmp_path: Path) -> None:
+    path = make_world(tmp_path, models=1)
+    path.write_text(path.read_text().replace("seeds: 3", "seeds: 1"))
+    assert "one_seed" in {f.code for f in check(prepare(load_spec(path), None), SMALL)}
 
 
 def test_exact_match_of_long_answers_is_warned() -> None:

@@ -244,6 +244,16 @@ FAULTS = [
     ),
     ({"lora.rank": [4, 8]}, "space.lora.rank", "no trial has the method lora"),
     ({"method": "full", "lora.rank": 4}, "space.lora.rank", "no trial has the method lora"),
+    (
+        {**LORA, "lora.rank": {"choice": [4, 8], "when": {"method": "full"}}},
+        "space.lora.rank",
+        "only where the method is lora",
+    ),
+    (
+        {**LORA, "lora.rank": {"choice": [4, 8], "when": {"method": ["full", "lora"]}}},
+        "space.lora.rank",
+        "only where the method is lora",
+    ),
     ({"mixture": {"ticket": [0, 1]}}, "space.mixture.ticket", "Did you mean tickets"),
     ({"mixture": {}}, "space.mixture", "mapping of sources"),
     ({"mixture": {"tickets": [0.6, 1], "general": [0.6, 1]}}, "space.mixture", "sum to 1.2"),
