@@ -74,10 +74,6 @@ class Keeper:
         self.recorder.parent_tags({"keepgain.stage": str(stage)})
         return evidence
 
-    def finished(self, stage: Stage) -> None:
-        """A stage has finished."""
-        self.save(stage)
-
     def open_test(self, candidates: list[str]) -> None:
         """Notes that the test items are looked at now, once a sweep."""
         known = replay(self.ledger.events()).openings

@@ -1,6 +1,7 @@
 """What there is to say of one sweep, from its ledger: nothing is contacted."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Failure:
     reason: str | None
 
 
-def failures(folder: Path) -> list[Failure]:
+def failures(runs: Iterable[RunState]) -> list[Failure]:
     """Failed runs, in the order in which they were asked for."""
     return [
         Failure(
@@ -36,12 +37,12 @@ def failures(folder: Path) -> list[Failure]:
             str(r.cause) if r.cause else None,
             r.reason,
         )
-        for r in runs(folder)
+        for r in runs
         if r.status is TrialStatus.FAILED
     ]
 
 
-def runs(folder: Path) -> list[RunState]:
+def read_runs(folder: Path) -> list[RunState]:
     """All runs of the sweep."""
     return list(replay(read_events(folder / LEDGER_NAME)).runs.values())
 
@@ -64,10 +65,10 @@ def find_sweep(location: StoreLocation, sweep_id: str) -> Path:
     return location.sweep_folder(sweep_id)
 
 
-def counts(folder: Path) -> dict[str, dict[str, int]]:
+def counts(runs: Iterable[RunState]) -> dict[str, dict[str, int]]:
     """Stage → status → runs."""
     found: dict[str, dict[str, int]] = {}
-    for run in runs(folder):
+    for run in runs:
         stage = found.setdefault(str(run.asked.stage), {})
         stage[str(run.status)] = stage.get(str(run.status), 0) + 1
     return found

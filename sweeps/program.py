@@ -59,7 +59,7 @@ class SweepProgram:
     reusable: Mapping[str, FinishedElsewhere]
     on_test: Callable[[list[str]], None]
     """Called once, before the test items are opened, with the candidates' run keys."""
-    on_stage: Callable[[Stage], None]
+    on_stage: Callable[[Stage], object]
     """Called when a stage has finished."""
     aborted: str | None = None
     """Why the sweep stopped before its end."""

@@ -121,7 +121,7 @@ def _run_locked(
         progress=progress,
         reusable=finished_elsewhere(store.work, sweep_id, prepared.runtime, say),
         on_test=keeper.open_test,
-        on_stage=keeper.finished,
+        on_stage=keeper.save,
     )
     try:
         with progress:

@@ -3,13 +3,13 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK
 from keepgain.core.rows import Row
 from keepgain.core.units import human_count
 from keepgain.sweeps.check import check
+from keepgain.sweeps.cli.common import add_spec
 from keepgain.sweeps.gates.findings import Finding, has_errors, render_finding
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.spec import load_spec
@@ -32,8 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
-    parser.add_argument("--profile", help="overrides of the spec to merge in")
+    add_spec(parser)
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print N rows a source")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

@@ -1,13 +1,20 @@
-"""What several commands share: how a sweep is named, and tables for terminal and pipe."""
+"""What several commands share: how a spec or a sweep is named, and tables for terminal and pipe."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+
+def add_spec(parser: argparse.ArgumentParser) -> None:
+    """The spec's file, and `--profile`."""
+    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
+    parser.add_argument("--profile", help="overrides of the spec to merge in, from `profiles:`")
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK, UserError
 from keepgain.sweeps.check import check
+from keepgain.sweeps.cli.common import add_spec
 from keepgain.sweeps.gates.findings import has_errors, render_finding
 from keepgain.sweeps.prepare import prepare
 from keepgain.sweeps.spec import load_spec
@@ -28,8 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
-    parser.add_argument("--profile", help="overrides of the spec to merge in")
+    add_spec(parser)
     parser.add_argument(
         "--tflops", type=float, metavar="X", help="measured TFLOP/s of one trial; default: a guess"
     )

@@ -2,10 +2,10 @@
 
 import argparse
 import shlex
-from pathlib import Path
 
 from keepgain.core.errors import EXIT_FAILED, EXIT_OK
 from keepgain.core.store.location import redact, store_text
+from keepgain.sweeps.cli.common import add_spec
 
 EPILOG = """examples:
   sweep run sweep.yaml
@@ -32,8 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("spec", type=Path, help="the sweep's YAML file")
-    parser.add_argument("--profile", help="overrides of the spec to use, from its `profiles:`")
+    add_spec(parser)
     parser.add_argument("--store", help="where to record: a folder or an MLflow tracking URI")
     parser.add_argument("--address", help="a Ray cluster; default: RAY_ADDRESS, else a local Ray")
     parser.add_argument("--slots", type=_count, help="trials at a time; default: as many as fit")

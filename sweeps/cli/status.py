@@ -31,12 +31,13 @@ def run(args: argparse.Namespace) -> int:
     from keepgain.core.status import Stage
     from keepgain.core.store.location import resolve_store
     from keepgain.core.store.summary import list_sweeps
-    from keepgain.sweeps.overview import ago, counts, failures, find_sweep
+    from keepgain.sweeps.overview import ago, counts, failures, find_sweep, read_runs
 
     location = resolve_store(args.store)
     folder = find_sweep(location, args.sweep)
     summary = next(s for s in list_sweeps(location) if s.id == folder.name)
-    stages, failed = counts(folder), failures(folder)
+    runs = read_runs(folder)
+    stages, failed = counts(runs), failures(runs)
     if args.json:
         print_json({**asdict(summary), "runs": stages, "failures": [asdict(f) for f in failed]})
         return EXIT_OK
