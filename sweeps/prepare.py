@@ -196,11 +196,16 @@ class Prepared:
         return {s.name: float(given[s.name]) for s in self.source_refs if given.get(s.name)}
 
     def spec_content(self) -> dict[str, Any]:
-        """What the sweep id stands for: the spec with digests for paths, without resources."""
-        spec = self.spec.model_dump(
-            mode="json", exclude={"models", "data", "suites", "resources", "allow"}
-        )
-        spec["models"] = [{"name": m.ref.name, "digest": m.ref.digest} for m in self.models]
+        """What the sweep id stands for: the spec with digests for paths, without resources and
+        without what may be changed while a sweep goes on. Defaults are left out, so that a key
+        that a later version adds leaves the ids of other sweeps alone."""
+        apart = {"models", "data", "suites", "resources", "allow", "limits", "notify", "tags"}
+        spec = self.spec.model_dump(mode="json", exclude=apart, exclude_defaults=True)
+        spec["models"] = [
+            {"name": m.ref.name, "digest": m.ref.digest}
+            | given.model_dump(mode="json", include={"trials"}, exclude_none=True)
+            for m, given in zip(self.models, self.spec.models, strict=True)
+        ]
         spec["sources"] = [r.model_dump(mode="json", exclude={"path"}) for r in self.source_refs]
         spec["suites"] = [
             ref.model_dump(mode="json", exclude={"path"})

@@ -22,6 +22,7 @@ from keepgain.core.formats import FIELD_NAMES, FormatName
 from keepgain.core.metrics import COSTS
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
+from keepgain.sweeps.spec_search import ConfirmSpec, LimitsSpec, NotifySpec, SearchSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SWEEP_NAME_LENGTH = 57
@@ -38,6 +39,12 @@ class ModelSpec(StrictModel):
     id: str | None = None
     revision: str | None = None
     """Branch, tag or commit of a hub id; the commit found is recorded."""
+    start: str | None = None
+    """`SWEEP/TRIAL`: tune a model that an earlier sweep tuned, in place of a folder or id."""
+    reference: str | None = None
+    """Of `start`: folder or id of the original base that forgetting is measured against too."""
+    trials: Count | None = None
+    """Trials of this base model; default: `search.trials_per_model`. Unequal effort is flagged."""
 
     @model_validator(mode="before")
     @classmethod
@@ -46,8 +53,13 @@ class ModelSpec(StrictModel):
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
-        if (self.path is None) == (self.id is None):
-            raise ValueError("give exactly one of `path` (a folder) and `id` (a hub id)")
+        places = [n for n in ("path", "id", "start") if getattr(self, n) is not None]
+        if len(places) != 1:
+            raise ValueError(
+                "give exactly one of `path` (a folder), `id` (a hub id) and `start` (SWEEP/TRIAL)"
+            )
+        if (self.start is None) != (self.reference is None):
+            raise ValueError("`start` and `reference` belong together")
         if self.path is not None and self.revision is not None:
             raise ValueError("`revision` belongs to a hub id, not to a folder")
         return self
@@ -81,6 +93,9 @@ class DataSpec(_FileSpec):
     role: Role
     split: Literal["auto"] | None = None
     """auto: 80/10/10 by a hash of the question. Default: auto if a suite is `from` this source."""
+    max_repeats: Positive = 4.0
+    """A trial that would draw a row more often than this, on average, is warned of; beyond about 4
+    epochs repeated rows are worth ever less (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
     @model_validator(mode="after")
     def _paths(self) -> "DataSpec":
@@ -108,6 +123,9 @@ class SuiteSpec(_FileSpec):
     """Default: by the suite's name (`gain`, `gain_*`, `forgetting`, `forgetting_*`)."""
     max_new_tokens: Count | None = None
     """Of generation; default: the longest reference answer in tokens, and 8 more."""
+    proxy_for: str | None = None
+    """Name of a suite that this one stands in for where trials are ranked below the full budget:
+    a smooth measure (bits per byte) tells trials apart before the first answers are right."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "SuiteSpec":
@@ -188,33 +206,6 @@ class ReferenceArm(StrictModel):
         return self
 
 
-class SearchSpec(StrictModel):
-    """How configurations are drawn; every base model gets the same number."""
-
-    trials_per_model: Annotated[int, Field(ge=1, le=10_000)] = 12
-    sampler: Literal["tpe", "random", "quasi_random", "nsga2"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
-    mode: Literal["generations"] = "generations"
-    generation_size: Count | None = None
-    """Trials drawn between two fits of the sampler; default: chosen by the search."""
-    max_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """The sweep stops when more than this share of at least 4 finished trials failed."""
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _no_async(cls, value: Any) -> Any:
-        if value == "async":
-            raise ValueError("`async` is not available in this version; use `generations`")
-        return value
-
-
-class ConfirmSpec(StrictModel):
-    """Finalists are trained again with fresh seeds before the test split is opened."""
-
-    finalists: Count = 4
-    seeds: Count = 3
-
-
 class QuestionSpec(Question):
     """`core.record.Question`, checked."""
 
@@ -269,12 +260,16 @@ class SweepSpec(StrictModel):
     reference_arms: tuple[ReferenceArm, ...] | None = None
     """Default: few_shot 4 if the task has worked examples, context if gain items have one."""
     search: SearchSpec = SearchSpec()
+    limits: LimitsSpec = LimitsSpec()
     confirm: ConfirmSpec = ConfirmSpec()
     question: QuestionSpec = QuestionSpec()
     prices: PricesSpec = PricesSpec()
     resources: ResourcesSpec = ResourcesSpec()
     allow: tuple[Literal["split_overlap", "replay_overlap"], ...] = ()
     """Findings that are meant to be so: they warn instead of refusing."""
+    notify: NotifySpec = NotifySpec()
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Of the sweep, e.g. `{team: search}`: shown in MLflow and by `sweep list --costs --by team`."""
 
     @field_validator("name")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,25 @@ def domain(folder: Path, name: str, rows: list[Row]) -> list[Row]:
     return [row for row in parts["train"] if row not in taken]
 
 
-def synthetic(folder: Path, unused: list[Row]) -> None:
-    """Rows as a careless generator would write them: one tier in five is wrong."""
+def wrong_tier(row: Row) -> Row:
+    """A ticket sent to the right owner at a wrong tier."""
+    others = [tier for tier in "1234" if tier != row.answer[-1]]
+    return row._replace(answer=row.answer[:-1] + others[world.number(3, "tier", row.prompt)])
+
+
+def wrong_digit(row: Row) -> Row:
+    """A difference whose last digit is off."""
+    others = [digit for digit in "0123456789" if digit != row.answer[-1]]
+    return row._replace(answer=row.answer[:-1] + others[world.number(9, "digit", row.prompt)])
+
+
+def synthetic(folder: Path, name: str, unused: list[Row], spoil: Callable[[Row], Row]) -> None:
+    """Rows as a careless generator would write them: one answer in five is wrong."""
     rows = unused[:SYNTHETIC]
     order = sorted(range(len(rows)), key=lambda i: world.number(2**62, "wrong", rows[i].prompt))
     wrong = set(order[: int(WRONG_SHARE * len(rows))])
-    made = []
-    for index, row in enumerate(rows):
-        if index in wrong:
-            others = [tier for tier in "1234" if tier != row.answer[-1]]
-            tier = others[world.number(3, "tier", row.prompt)]
-            row = row._replace(answer=row.answer[:-1] + tier)
-        made.append(row)
-    write(folder, "far_synthetic", made, [{"wrong": i in wrong} for i in range(len(made))])
+    made = [spoil(row) if index in wrong else row for index, row in enumerate(rows)]
+    write(folder, f"{name}_synthetic", made, [{"wrong": i in wrong} for i in range(len(made))])
 
 
 def fact_suites(folder: Path) -> None:
@@ -129,8 +135,8 @@ def safety(folder: Path) -> None:
 def write_all(folder: Path) -> list[Path]:
     """Every data file of the quickstart, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    synthetic(folder, domain(folder, "far", world.far_rows()))
-    domain(folder, "near", world.near_rows())
+    synthetic(folder, "far", domain(folder, "far", world.far_rows()), wrong_tier)
+    synthetic(folder, "near", domain(folder, "near", world.near_rows()), wrong_digit)
     replay(folder)
     fact_suites(folder)
     for task in world.POOL:

@@ -1,6 +1,6 @@
 """The mixture: shares of the training tokens that one trial takes from each source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,3 +80,36 @@ def _share_range(raw: Any, where: str) -> tuple[float, float]:
             hint="For one share write it without a range." if low == high else "Swap them.",
         )
     return low, high
+
+
+def shares_by_role(
+    replay: float, synthetic: float, weights: Mapping[str, float], roles: Mapping[str, str]
+) -> dict[str, float]:
+    """Shares of the sources, from the two that people think in.
+
+    Args:
+        replay: Share of the tokens that replays what must not be forgotten.
+        synthetic: Share of the other tokens that is synthetic.
+        weights: Source → weight among the sources of its role, e.g. its rows.
+        roles: Source → `task`, `synthetic` or `replay`.
+
+    Returns:
+        Source → share; they sum to 1 within rounding to `SHARE_DIGITS`.
+
+    Raises:
+        ValueError: A role that gets a share has no source.
+    """
+    of_role = {
+        "replay": replay,
+        "synthetic": (1 - replay) * synthetic,
+        "task": (1 - replay) * (1 - synthetic),
+    }
+    shares = dict.fromkeys(weights, 0.0)
+    for role, amount in of_role.items():
+        members = [name for name in weights if roles[name] == role]
+        if amount > 0 and not members:
+            raise ValueError(f"no source has the role '{role}'")
+        total = sum(weights[name] for name in members)
+        for name in members:
+            shares[name] = round(amount * weights[name] / total, SHARE_DIGITS)
+    return shares
