@@ -269,7 +269,7 @@ class SweepSpec(StrictModel):
     """Findings that are meant to be so: they warn instead of refusing."""
     notify: NotifySpec = NotifySpec()
     tags: dict[str, str] = Field(default_factory=dict)
-    """Of the sweep, e.g. `{team: search}`; shown in MLflow and by `sweep list --costs --by team`."""
+    """Of the sweep, e.g. `{team: search}`; shown in MLflow and by `sweep list --by team`."""
 
     @field_validator("name")
     @classmethod
