@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from keepgain.analysis import objectives
 from keepgain.analysis.decide import Decision, decide, decision_split
+from keepgain.analysis.edges import Edge, edges
+from keepgain.analysis.effort import Effort, efforts, unequal_effort
 from keepgain.analysis.fronts import Place, across_sizes, within_size
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.objectives import Objective
+from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration, Exclusion, build_table
@@ -52,6 +55,14 @@ class Analysis:
     warnings: tuple[str, ...]
     scorers: Mapping[str, str]
     """`gain` and `forgetting` → the scorer of those suites, empty if they have none in common."""
+    rung_checks: tuple[RungCheck, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    """Of the best trial of each size."""
+    efforts: tuple[Effort, ...] = ()
+    unequal_effort: str | None = None
+    """What the base models were given unequally, with the numbers; None: nothing."""
+    cautions: tuple[str, ...] = ()
+    """What puts the search itself in doubt, a sentence each; the decision's reason ends with it."""
 
 
 def analyze(
@@ -86,17 +97,49 @@ def analyze(
         )
     measures = Measures(table)
     decided_on = decision_split(measures, split)
-    decision = decide(measures, question, decided_on)
+    checks = rung_checks(evidence)
+    spent = efforts(evidence.sweep)
+    unequal = unequal_effort(spent, evidence.sweep.budget_unit)
+    cautions = _cautions(checks, unequal, evidence.sweep.stopping is not None)
+    decision = decide(measures, question, decided_on, cautions)
+    rows = _rows(measures, question, decided_on, split)
     return Analysis(
         sweep=evidence.sweep,
         question=question,
         objectives=objectives.describe(evidence.sweep.suites),
-        rows=_rows(measures, question, decided_on, split),
+        rows=rows,
         sizes=_sizes(measures, question, decision),
         decision=decision,
         excluded=table.excluded,
         warnings=_warnings(measures, decided_on),
         scorers={m: measures.scorer(m) for m in ("gain", "forgetting")},
+        rung_checks=checks,
+        edges=_edges(rows, decision, evidence.sweep),
+        efforts=spent,
+        unequal_effort=unequal,
+        cautions=cautions,
+    )
+
+
+def _cautions(checks: tuple[RungCheck, ...], unequal: str | None, stopped: bool) -> tuple[str, ...]:
+    effort = unequal and (
+        f"The sizes were searched with unequal effort ({unequal}), and every comparison across "
+        "them favours the one that was searched more."
+    )
+    return tuple(s for s in (caution(checks, stopped), effort) if s)
+
+
+def _edges(rows: tuple[Row, ...], decision: Decision, sweep: SweepRecord) -> tuple[Edge, ...]:
+    """Of each size's candidate; of a size without one, of its first trial by rank."""
+    best = {s.model: s.candidate for s in decision.verdict.sizes if s.candidate is not None}
+    for row in rows:
+        if row.who.kind == "trial" and row.place is not None and row.place.rank == 1:
+            best.setdefault(row.who.model, row.who)
+    return tuple(
+        edge
+        for model in (m.name for m in sweep.models)
+        if model in best
+        for edge in edges(model, best[model].trial_id, best[model].params, sweep.space)
     )
 
 

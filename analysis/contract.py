@@ -9,14 +9,17 @@ one of those in `stats`; intervals are two-sided 95 %.
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any, Literal
 
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.decide import Status
+from keepgain.analysis.rung_check import Agreement, RungCheck
+from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import Estimate
 from keepgain.core.config import Split
 from keepgain.core.metrics import Direction
-from keepgain.core.record import RunKind
+from keepgain.core.record import LookRecord, RunKind
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import Stage, TrialStatus
 
@@ -90,6 +93,8 @@ class SizePart(StrictModel):
     objectives: dict[str, EstimatePart]
     cost: dict[str, float]
     probability_adequate: float | None
+    unequal_effort: bool
+    """The sizes were not searched alike; see `effort`."""
 
 
 FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
@@ -102,6 +107,8 @@ class DecisionPart(StrictModel):
     model: str | None
     trial: str | None
     probability: float | None
+    confidence: float
+    """One-sided, of the size rule's bounds: .95, or more where looks have spent some error."""
     reason: str
     tied_with: list[str]
     flips: list[FlipPart]
@@ -115,6 +122,48 @@ class ExcludedPart(StrictModel):
     reason: str
 
 
+class AgreementPart(StrictModel):
+    """How well a rung tells the full budget."""
+
+    value: float
+    low: float
+    high: float
+
+
+class RungCheckPart(StrictModel):
+    """A rung of a base model, checked by audit trials."""
+
+    model: str
+    share: float
+    """Of the full budget."""
+    audits: int
+    assessed: bool
+    unsafe: bool
+    top_third_recall: AgreementPart | None
+    gain_correlation: AgreementPart | None
+    forgetting_correlation: AgreementPart | None
+
+
+class EdgePart(StrictModel):
+    """A setting of a size's best trial at the edge of what was searched."""
+
+    model: str
+    trial: str
+    name: str
+    value: float
+    side: Literal["low", "high"]
+    wider: str
+    """A line for the spec's `space:`."""
+
+
+class EffortPart(StrictModel):
+    """What the search spent on a base model."""
+
+    model: str
+    trials: int
+    tokens: int
+
+
 class Contract(StrictModel):
     """The whole answer of `analyze --format json`."""
 
@@ -124,6 +173,11 @@ class Contract(StrictModel):
     trials: list[TrialPart]
     sizes: list[SizePart]
     decision: DecisionPart
+    rung_checks: list[RungCheckPart]
+    edges: list[EdgePart]
+    effort: list[EffortPart]
+    looks: list[LookRecord]
+    """Of an adaptive confirmation; empty without."""
     excluded: list[ExcludedPart]
 
 
@@ -145,12 +199,13 @@ def to_contract(analysis: Analysis) -> Contract:
             for o in analysis.objectives
         ],
         trials=[_trial(row) for row in analysis.rows],
-        sizes=[_size(row) for row in analysis.sizes],
+        sizes=[_size(row, analysis.unequal_effort is not None) for row in analysis.sizes],
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,
             trial=decision.trial,
             probability=decision.probability,
+            confidence=final_confidence(sweep),
             reason=decision.reason,
             tied_with=list(decision.tied_with),
             flips=[
@@ -159,6 +214,10 @@ def to_contract(analysis: Analysis) -> Contract:
             ],
             guards=list(decision.guards),
         ),
+        rung_checks=[_rung_check(c) for c in analysis.rung_checks],
+        edges=[EdgePart(**asdict(e)) for e in analysis.edges],
+        effort=[EffortPart(**asdict(e)) for e in analysis.efforts],
+        looks=list(sweep.looks),
         excluded=[ExcludedPart(trial=e.trial, reason=e.reason) for e in analysis.excluded],
     )
 
@@ -195,7 +254,23 @@ def _trial(row: Row) -> TrialPart:
     )
 
 
-def _size(row: SizeRow) -> SizePart:
+def _rung_check(check: RungCheck) -> RungCheckPart:
+    def part(agreement: Agreement | None) -> AgreementPart | None:
+        return None if agreement is None else AgreementPart(**asdict(agreement))
+
+    return RungCheckPart(
+        model=check.model,
+        share=check.share,
+        audits=check.audits,
+        assessed=check.assessed,
+        unsafe=bool(check.faults),
+        top_third_recall=part(check.recall),
+        gain_correlation=part(check.gain),
+        forgetting_correlation=part(check.forgetting),
+    )
+
+
+def _size(row: SizeRow, unequal: bool) -> SizePart:
     size = row.size
     return SizePart(
         model=size.model,
@@ -204,6 +279,7 @@ def _size(row: SizeRow) -> SizePart:
         objectives=_estimates(row.estimates),
         cost=_finite(size.candidate.cost) if size.candidate else {},
         probability_adequate=row.probability_adequate,
+        unequal_effort=unequal,
     )
 
 

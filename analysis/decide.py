@@ -64,11 +64,14 @@ def decision_split(measures: Measures, wanted: Split | None) -> Split:
     return "test" if any(c.has("test") for c in confirmed) else "validation"
 
 
-def decide(measures: Measures, question: Question, split: Split) -> Decision:
+def decide(
+    measures: Measures, question: Question, split: Split, cautions: tuple[str, ...] = ()
+) -> Decision:
     """Applies the rule to what was confirmed, or provisionally to what there is.
 
     Args:
         split: The decision split, see `decision_split`.
+        cautions: Sentences for the end of the reason.
     """
     everything = [c for c in measures.table.configurations if c.kind == "trial" and c.has(split)]
     pool = [c for c in everything if c.confirmed] or everything
@@ -103,6 +106,7 @@ def decide(measures: Measures, question: Question, split: Split) -> Decision:
         probability=sized.get(pick.model) if pick else None,
         flips=found,
         problems=objectives.problems(measures.table.sweep.suites),
+        cautions=cautions,
     )
     return Decision(
         status=status,

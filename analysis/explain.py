@@ -28,6 +28,8 @@ class Scene:
     probability: float | None
     flips: tuple[Flip, ...]
     problems: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
+    """Sentences on how far the search itself can be trusted."""
 
     @property
     def scorer(self) -> str:
@@ -350,7 +352,7 @@ def _limits(scene: Scene) -> list[str]:
             f"These test items were opened {opened} times: each further look makes the figures "
             "more flattering."
         )
-    return said
+    return [*said, *scene.cautions]
 
 
 def _size(size: Size) -> str:
@@ -370,6 +372,8 @@ def _varying(configurations: Sequence[Configuration]) -> list[str]:
 def _arm(arm: Configuration) -> str:
     if arm.kind == "base":
         return f"the untouched base {arm.model}"
+    if arm.arm == "previous_round":
+        return f"the model that {arm.model} started from"
     names = {
         "system_prompt": "with a system prompt",
         "few_shot": "with worked examples in the prompt",

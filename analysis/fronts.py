@@ -67,6 +67,46 @@ def layers(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
     return np.asarray(moocore.pareto_rank(rounded, maximise=list(maximise)), dtype=np.int64)
 
 
+def layered_order(gain: Floats, forgetting: Floats, excess: Floats) -> list[int]:
+    """Positions of trials, best first, as the rungs of a search rank them.
+
+    Within the limit on forgetting by layers; inside a layer the two extremes first, then always
+    the trial farthest from those taken, each objective scaled to the layer's range. Then those
+    beyond the limit, by how far. Ties go to the lower position.
+
+    Args:
+        gain: Shape [n], as the others.
+        forgetting: Zeros where it was not measured.
+        excess: Largest drop of a suite beyond the limit; 0 within it.
+    """
+    gain, forgetting = np.round(gain, _DECIMALS), np.round(forgetting, _DECIMALS)
+    within = np.flatnonzero(excess <= 0)
+    layer = layers(np.column_stack([gain, forgetting])[within], (True, False))
+    order: list[int] = []
+    for k in range(layer.max(initial=-1) + 1):
+        members = within[layer == k]
+        order += [int(members[i]) for i in _spread(gain[members], forgetting[members])]
+    beyond = np.flatnonzero(excess > 0)
+    return order + [int(beyond[i]) for i in np.lexsort((-gain[beyond], excess[beyond]))]
+
+
+def _spread(gain: Floats, forgetting: Floats) -> list[int]:
+    """Positions within one layer; see `layered_order`."""
+    points = np.column_stack([gain, forgetting])
+    width = np.ptp(points, axis=0)
+    points = points / np.where(width > 0, width, 1.0)
+    left = list(range(len(points)))
+    order = [int(np.argmax(gain))]
+    left.remove(order[0])
+    if left:
+        order.append(min(left, key=lambda i: (forgetting[i], -gain[i], i)))
+        left.remove(order[1])
+    while left:
+        near = [min(np.hypot(*(points[i] - points[j])) for j in order) for i in left]
+        order.append(left.pop(int(np.argmax(near))))
+    return order
+
+
 def within_size(
     measures: Measures, split: Split, model: str, question: Question
 ) -> dict[str, Place]:

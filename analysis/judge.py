@@ -4,7 +4,7 @@ Order of the answers, on the decision split:
 
 0. If the largest confirmed size has no scores on the decision split: `not_resolved`.
 1. Adequate sizes are found downwards (`sizes`). Of those reached, the smallest whose candidate
-   beats the best reference arm is recommended: its paired one-sided 95 % lower bound over the arm
+   beats the best reference arm is recommended: its paired one-sided lower bound over the arm
    must exceed `min_gain`. The best arm is that of all sizes with the highest task score (base,
    system prompt, few shot, context); picking it on the decision split favours it, never the trials.
 2. None beats the arm even as a point estimate: `do_not_fine_tune`.
@@ -27,6 +27,7 @@ from keepgain.analysis.sizes import (
     ladder,
     lost_level,
 )
+from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.record import Question
@@ -72,7 +73,7 @@ def judge(
     arm = best_arm(measures, split)
     standing = [s for s in sizes if s.candidate is not None]
     checks = {
-        s.model: _against(measures, split, s.candidate, arm, question)
+        s.model: against_arm(measures, split, s.candidate, arm, question)
         for s in standing
         if arm is not None and s.candidate is not None
     }
@@ -102,15 +103,23 @@ def best_arm(measures: Measures, split: Split) -> Configuration | None:
     return max(arms, key=lambda a: a[0])[1] if arms else None
 
 
-def _against(
+def against_arm(
     measures: Measures,
     split: Split,
     who: Configuration,
     arm: Configuration,
     question: Question,
+    confidence: float | None = None,
 ) -> Check:
+    """Whether a candidate beats an arm by more than `min_gain`.
+
+    Args:
+        confidence: Of the bound; None: the final decision's.
+    """
+    if confidence is None:
+        confidence = final_confidence(measures.table.sweep)
     difference = measures.difference(who, arm, split, "task_score")
-    bound = difference.lower() if difference else None
+    bound = difference.lower(confidence) if difference else None
     return Check(
         claim="reference",
         subject=arm.label,
@@ -120,6 +129,7 @@ def _against(
         scorer=measures.scorer("gain"),
         holds=bound is not None and bound > question.min_gain,
         holds_at_point=difference is not None and difference.value > question.min_gain,
+        confidence=confidence,
     )
 
 
@@ -148,7 +158,7 @@ def flips(
     """
     now = judge(measures, split, pool, question, by_point)
     task = [c.uncertain for s in now.sizes for c in s.checks if c.claim == "task_score"]
-    levels = _levels(now.sizes)
+    levels = _levels(now.sizes, final_confidence(measures.table.sweep))
     found: list[Flip] = []
     found += _scan(
         "delta",
@@ -186,9 +196,10 @@ def _critical(check: Check) -> list[float]:
     return [v for v in values if v is not None]
 
 
-def _levels(sizes: Sequence[Size]) -> list[float]:
+def _levels(sizes: Sequence[Size], confidence: float) -> list[float]:
     """Every confidence at which a size may be tested, by how many above it are skipped."""
-    return [confidence_after(skipped) for skipped in range(sum(bool(s.candidate) for s in sizes))]
+    candidates = sum(bool(s.candidate) for s in sizes)
+    return [confidence_after(skipped, confidence) for skipped in range(candidates)]
 
 
 def _critical_limits(

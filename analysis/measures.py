@@ -37,6 +37,9 @@ class Measures:
         self._bases = {
             c.model: c for c in reversed(table.configurations) if c.kind == "base" and c.scores
         }
+        self._previous = {
+            c.model: c for c in table.configurations if c.arm == "previous_round" and c.scores
+        }
         self._pools: dict[tuple[str, Split, str], SeedVariance | None] = {}
         self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
         self._memo: dict[tuple[str, ...], Uncertain | None] = {}
@@ -185,7 +188,10 @@ class Measures:
         return self._memo[place]
 
     def estimates(self, who: Configuration, split: Split) -> dict[str, Estimate]:
-        """All objectives of one configuration; values None where they cannot be computed."""
+        """All objectives of one configuration; values None where they cannot be computed.
+
+        Of a trial that starts from an earlier sweep also `objectives.SINCE_PREVIOUS`.
+        """
         found: dict[str, Estimate] = {}
         for name in objectives.NAMES:
             if name == "max_forgetting":
@@ -193,6 +199,11 @@ class Measures:
                 continue
             uncertain = self.uncertain(who, split, name)
             found[name] = uncertain.estimate() if uncertain else Estimate()
+        previous = self._previous.get(who.model)
+        if previous is not None and who.kind == "trial":
+            # Scores of the base cancel out: what is left is the previous round minus the trial.
+            lost = self.difference(previous, who, split, "forgetting")
+            found[objectives.SINCE_PREVIOUS] = lost.estimate() if lost else Estimate()
         return found
 
     def _description(self, who: Configuration, split: Split) -> Estimate:

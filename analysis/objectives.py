@@ -34,6 +34,9 @@ NAMES = (
     "task_score",
     "general_score",
 )
+SINCE_PREVIOUS = "forgetting_since_previous_round"
+"""Beside these, of trials that tune a tuned model: forgetting against that model, where
+`forgetting` is against the original base. Shown, and nothing is decided by it."""
 MIN_ABOVE_CHANCE = 0.05
 """A base this close to chance has nothing to retain: its ratio would be noise over noise."""
 

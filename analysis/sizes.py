@@ -16,6 +16,9 @@
    that fail (b) alone are skipped, and the descent starts anew below them, with half the error each
    time: after s skipped sizes all bounds of (a) and (b) are taken at confidence 1 - .05 / 2^s.
 
+After an adaptive confirmation the 5 % are spent over its looks, and what is left for the decision
+takes the place of .05 everywhere here (`spending`).
+
 What this bounds: the descent after s skipped sizes is one fixed sequence and wrongly calls a size
 adequate with probability at most .05 / 2^s. Which descent is used depends on the data, so the rule
 as a whole is bounded by the sum over all: 5 % for one size, 7.5 % for two, 8.75 % for three, below
@@ -34,6 +37,7 @@ import numpy as np
 
 from keepgain.analysis.draws import draw_scores
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import CONFIDENCE, Uncertain
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
@@ -92,9 +96,9 @@ class Size:
         return [c for c in self.checks if c.claim == claim and not c.passes(by_point)]
 
 
-def confidence_after(skipped: int) -> float:
+def confidence_after(skipped: int, confidence: float = CONFIDENCE) -> float:
     """Confidence of the bounds below so many skipped sizes (step 4)."""
-    return 1 - (1 - CONFIDENCE) / 2**skipped
+    return 1 - (1 - confidence) / 2**skipped
 
 
 def lost_level(sizes: Sequence[Size]) -> Size | None:
@@ -135,6 +139,7 @@ def ladder(
     pool: Sequence[Configuration],
     question: Question,
     by_point: bool = False,
+    confidence: float | None = None,
 ) -> tuple[Size, ...]:
     """All sizes, largest first, with what each was tested on and how far the descent came.
 
@@ -142,7 +147,10 @@ def ladder(
         split: The decision split.
         pool: Configurations that may stand, all scored on `split`.
         by_point: Judge by point estimates where bounds are unknown (provisional answers).
+        confidence: Of the bounds before a size is skipped; None: the final decision's, 95 %, or
+            what is left of it after several looks (`spending`).
     """
+    whole = final_confidence(measures.table.sweep) if confidence is None else confidence
     sizes = []
     for info in sorted(measures.table.sweep.models, key=lambda m: -m.parameters):
         mine = [c for c in pool if c.model == info.name]
@@ -157,12 +165,12 @@ def ladder(
         if size.candidate is None:
             judged.append(size)
             continue
-        confidence = confidence_after(skipped)
+        here = confidence_after(skipped, whole)
         checks = (
-            *_task_check(measures, split, size.candidate, largest, question, confidence),
-            *forgetting_checks(measures, split, size.candidate, question, confidence),
+            *_task_check(measures, split, size.candidate, largest, question, here),
+            *forgetting_checks(measures, split, size.candidate, question, here),
         )
-        tested = replace(size, checks=checks, confidence=confidence)
+        tested = replace(size, checks=checks, confidence=here)
         passed = all(c.passes(by_point) for c in checks)
         reached = descending and passed
         started = started or reached

@@ -118,7 +118,7 @@ def build_table(evidence: Evidence) -> Table:
     runs = {run.run_key: run for run in sweep.runs}  # a run shipped twice counts once
     infos = {s.name: s for s in sweep.suites if s.measures in ("gain", "forgetting")}
     scored = _final_scores(evidence, runs, infos)
-    faults = {key: _fault(run, sweep.budget_unit) for key, run in runs.items()}
+    faults = {key: fault(run, sweep.budget_unit) for key, run in runs.items()}
     usable = {key: run for key, run in runs.items() if faults[key] is None}
     suites = _common_items(scored, usable, infos)
 
@@ -130,8 +130,8 @@ def build_table(evidence: Evidence) -> Table:
     for trial_id, members in by_trial.items():
         good = [run for run in members if run.run_key in usable]
         for run in members:
-            if fault := faults[run.run_key]:
-                excluded.append(Exclusion(trial_id, _name_seed(run, members, fault)))
+            if why := faults[run.run_key]:
+                excluded.append(Exclusion(trial_id, _name_seed(run, members, why)))
         configuration, reasons = _configuration(sweep, members, good, scored, suites)
         configurations.append(configuration)
         excluded.extend(Exclusion(trial_id, reason) for reason in reasons)
@@ -160,7 +160,7 @@ def _final_scores(
     return latest
 
 
-def _fault(run: RunRecord, budget_unit: str) -> str | None:
+def fault(run: RunRecord, budget_unit: str) -> str | None:
     """Why a run as a whole does not count; None if it does."""
     if run.status is not TrialStatus.COMPLETED:
         return f"{run.status.value}: {run.reason}" if run.reason else run.status.value

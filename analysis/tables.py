@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
+from keepgain.analysis.edges import Edge
 from keepgain.analysis.judge import Flip
+from keepgain.analysis.objectives import SINCE_PREVIOUS
+from keepgain.analysis.rung_check import said as rung_line
 from keepgain.analysis.stats import Estimate
+from keepgain.core.record import LookRecord
 from keepgain.core.units import human_count, human_seconds, human_usd
 
 MAX_ROWS = 60
@@ -87,9 +91,10 @@ def size_grid(analysis: Analysis) -> Grid:
             )
         )
     droppable = tuple(c for c in (cost, "gain", "candidate", "parameters") if c)
-    return Grid(
-        "Sizes, each by its candidate", tuple(header), tuple(rows), tuple(marked), droppable
-    )
+    title = "Sizes, each by its candidate"
+    if analysis.unequal_effort:
+        title += f" (unequal effort: {words.clean(analysis.unequal_effort)})"
+    return Grid(title, tuple(header), tuple(rows), tuple(marked), droppable)
 
 
 def _verdict(analysis: Analysis, row: SizeRow) -> str:
@@ -114,8 +119,9 @@ def trial_grid(analysis: Analysis) -> Grid:
     params = [n for n in words.varying_params([r.who for r in shown]) if n != "method"]
     names = [_tail(p) if [_tail(q) for q in params].count(_tail(p)) == 1 else p for p in params]
     cost = _cost_name(analysis)
+    rounds = any(SINCE_PREVIOUS in r.estimates for r in shown)
     header = ["", "trial", "method", *names, "items × seeds", "task score", "gain", "forgetting"]
-    header += [*([cost] if cost else []), "front"]
+    header += [*(["since previous"] if rounds else []), *([cost] if cost else []), "front"]
     rows, marked = [], []
     for row in shown[:MAX_ROWS]:
         who, e = row.who, row.estimates
@@ -133,6 +139,7 @@ def trial_grid(analysis: Analysis) -> Grid:
                 _level(e["task_score"]),
                 _signed(e["gain"]),
                 _signed(e["forgetting"]),
+                *([_signed(e.get(SINCE_PREVIOUS, Estimate()))] if rounds else []),
                 *([price] if cost else []),
                 _front(row),
             )
@@ -164,11 +171,19 @@ def notes(analysis: Analysis) -> list[str]:
         "● on the front of gain and forgetting of its base model, ○ within delta of it; the number "
         "is the share of resampled draws on the front, not a calibrated probability.",
     ]
+    if any(SINCE_PREVIOUS in r.estimates for r in shown):
+        said.append(
+            "Gain and forgetting are against the original base; since previous: forgetting against "
+            "the model that this round started from."
+        )
     if any(r.split != analysis.decision.split for r in shown):
         said.append("(val.): validation scores of unconfirmed trials; never compared with test.")
     if len(shown) > MAX_ROWS:
         said.append(f"{len(shown) - MAX_ROWS} more rows: --format csv or json.")
     said += [_flip(analysis, f) for f in _nearest(analysis.decision.flips)]
+    said += [_look(look, len(analysis.sweep.planned_looks)) for look in analysis.sweep.looks]
+    said += [f"Rung check, {words.clean(rung_line(c))}" for c in analysis.rung_checks]
+    said += [_edge(e) for e in analysis.edges]
     said += [f"Warning: {words.clean(w)}" for w in analysis.warnings]
     if analysis.excluded:
         first = "; ".join(
@@ -179,6 +194,21 @@ def notes(analysis: Analysis) -> list[str]:
         more = f"; and {rest} more (--format json)" if rest > 0 else ""
         said.append(f"Left out ({len(analysis.excluded)}): {first}{more}.")
     return said
+
+
+def _look(look: LookRecord, looks: int) -> str:
+    """A look of the confirmation, and who got more seeds after it."""
+    more = words.count(len(look.more), "trial")
+    then = f"; {more} to {max(look.more.values())} seeds" if look.more else "; confirmation ends"
+    return words.clean(f"Confirmation, look {look.look} of {looks}: {look.reason}{then}.")
+
+
+def _edge(edge: Edge) -> str:
+    end = "lower" if edge.side == "low" else "upper"
+    return words.clean(
+        f"Warning: the best trial of {edge.model} ({edge.trial[:6]}) lies at the {end} edge of "
+        f"{edge.name} ({words.plain(edge.value)}): the optimum may be beyond. Wider: {edge.wider}"
+    )
 
 
 def _nearest(flips: Sequence[Flip]) -> list[Flip]:

@@ -16,7 +16,9 @@ Measures = Literal["gain", "forgetting", "behaviour"]
 Split = Literal["validation", "test"]
 Scorer = Literal["exact_match", "bits_per_byte"]
 Method = Literal["full", "lora"]
-Arm = Literal["base", "system_prompt", "few_shot", "context"]
+Arm = Literal["base", "system_prompt", "few_shot", "context", "previous_round"]
+"""What is scored without training in the sweep; `previous_round` is the start of a sweep that tunes
+a tuned model, beside the original base."""
 BudgetUnit = Literal["tokens", "examples"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -110,14 +112,21 @@ class TrialConfig(StrictModel):
     mixture: dict[str, Share]
     """Share of training tokens per source; sums to 1; a source with 0 is not read."""
     sources: tuple[SourceRef, ...]
+    rows: Count | None = None
+    """Train on this many rows of each task source, the first ones of an order that its content
+    fixes, so that smaller sets lie within larger ones; None: on all."""
     suites: tuple[SuiteRef, ...]
     """Scored at every rung: validation splits only."""
     runtime: Runtime = Runtime()
 
     @property
     def trial_id(self) -> str:
-        """Fingerprint of everything but paths and runtime."""
-        return fingerprint(strip_paths(self.model_dump(mode="json", exclude={"runtime"})))
+        """Fingerprint of everything but paths and runtime.
+
+        `rows` is left out where there is none, so that ids from before it was a field stand.
+        """
+        apart = {"runtime"} | ({"rows"} if self.rows is None else set())
+        return fingerprint(strip_paths(self.model_dump(mode="json", exclude=apart)))
 
 
 class ScoreConfig(StrictModel):

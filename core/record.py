@@ -42,6 +42,9 @@ class RungReport(StrictModel):
     `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`, ..."""
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, device and dtype as resolved by the worker."""
+    hardware: str = ""
+    """Model of the GPU, or of the CPU with its threads, that it was computed on; what speeds are
+    compared by."""
     drawn: dict[str, dict[str, int]] = {}
     """Source → {rows, tokens} drawn so far."""
     warnings: tuple[str, ...] = ()
@@ -67,6 +70,9 @@ class RunRecord(StrictModel):
     params: dict[str, Any] = {}
     """Flat, readable: `learning_rate`, `lora.rank`, `mixture.general`, ..."""
     origin: Origin | None = None
+    audit: bool = False
+    """A quasi-random trial of the search that ran to the end whatever its rank: it checks the
+    rungs. The first ones of its base model by number, chosen before any result was known."""
     generation: int | None = None
     number: int | None = None
     """Number of the trial in its base model's Optuna study; None outside the search."""
@@ -96,6 +102,8 @@ class SuiteInfo(StrictModel):
     scorer: Scorer
     metric_version: int = 1
     chance: float | None = None
+    proxy_for: str | None = None
+    """The suite that this one stands in for where trials are ranked below the full budget."""
 
 
 class ModelInfo(StrictModel):
@@ -119,6 +127,51 @@ class Question(StrictModel):
     min_gain: float = 0.0
 
 
+class SpaceDimension(StrictModel):
+    """A searched setting, as the spec declares it. Fixed settings are left out, but not fixed
+    shares (equal ends), without which `mixture:` could not be written again."""
+
+    name: str
+    """As in the spec and in `RunRecord.params`: `learning_rate`, `mixture.general`."""
+    form: Literal["uniform", "log", "int", "log_int", "choice", "ordered", "share"]
+    """`share`: of the training tokens, under `mixture:`."""
+    low: float | None = None
+    """Of a range, as `high`."""
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+    """Of `choice` and `ordered`, in the spec's order."""
+    when: dict[str, tuple[Any, ...]] = {}
+    """Setting → values under which this one exists."""
+    least: float | None = None
+    """Hard limit of the setting itself, whatever the range; None: there is none. So is `most`."""
+    most: float | None = None
+
+
+class Stopping(StrictModel):
+    """How trials were stopped early at the rungs."""
+
+    keep: float
+    """Share of the trials at a rung that was promoted."""
+    grace: float
+    """Share of the budget below which forgetting alone stopped no trial: gain alone ranked."""
+
+
+class LookRecord(StrictModel):
+    """One look of an adaptive confirmation: what was still open, and who got more seeds."""
+
+    look: int
+    """From 1."""
+    seeds: dict[str, int]
+    """Trial id of each finalist → seeds that it had at this look."""
+    undecided: tuple[str, ...] = ()
+    """Base models that this look could not decide, on validation."""
+    more: dict[str, int] = {}
+    """Trial id → seeds that it is to have at the next look; empty: this look is the last."""
+    reason: str
+    """Why it goes on, or why it stops, in words."""
+
+
 class SweepRecord(StrictModel):
     """Everything about a sweep but its item scores."""
 
@@ -133,6 +186,15 @@ class SweepRecord(StrictModel):
     models: tuple[ModelInfo, ...]
     budget_unit: str = "tokens"
     prices: dict[str, float] = {}
+    space: tuple[SpaceDimension, ...] = ()
+    """What was searched; empty where it is not known."""
+    stopping: Stopping | None = None
+    """None: no trial was stopped early."""
+    planned_looks: tuple[int, ...] = ()
+    """Seeds a finalist has at each look of an adaptive confirmation, as declared before; empty:
+    one look, with a fixed number of seeds."""
+    looks: tuple[LookRecord, ...] = ()
+    """The looks that were made."""
     runs: tuple[RunRecord, ...]
     test_opened: int = 0
     """How often these test items were opened, across sweeps."""

@@ -50,8 +50,22 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     return parse_yaml(_read_text(path), str(path))
 
 
+def load_yaml_list(path: Path) -> tuple[list[Any], dict[str, int]]:
+    """As `load_yaml`, for a file that is one list; its keys begin with the index, from 0."""
+    text, source = _read_text(path), str(path)
+    data, lines = _parse(text, source, yaml.SequenceNode, "a list (`- learning_rate: ...`)")
+    return list(data), lines
+
+
 def parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[str, int]]:
     """As `load_yaml`, from text; `source` names it in messages."""
+    data, lines = _parse(text, source, yaml.MappingNode, "a mapping of keys to values")
+    return dict(data), lines
+
+
+def _parse(
+    text: str, source: str, root: type[yaml.Node], described: str
+) -> tuple[Any, dict[str, int]]:
     if text.count("&") and len(re.findall(r"(?:^|[\s\[{,:-])\*\w", text)) > MAX_ALIASES:
         raise UserError(f"more than {MAX_ALIASES} aliases.", where=source, hint="Write them out.")
     loader = _Loader(text)
@@ -59,8 +73,8 @@ def parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[str, int]]:
         node = loader.get_single_node()
         if node is None:
             raise UserError("the file is empty.", where=source, hint="`sweep init` writes one.")
-        if not isinstance(node, yaml.MappingNode):
-            raise UserError("the file must be a mapping of keys to values.", where=source)
+        if not isinstance(node, root):
+            raise UserError(f"the file must be {described}.", where=source)
         lines: dict[str, int] = {}
         _walk(node, "", lines, source, depth=0)
         data = loader.construct_document(node)

@@ -25,6 +25,10 @@ class ArmSpec:
     few_shot: tuple[dict[str, str], ...] = ()
 
 
+PREVIOUS_ROUND = ArmSpec("previous_round", "previous round")
+"""The model that a sweep starts from, where an earlier sweep has tuned it."""
+
+
 def reference_arms(
     loaded: LoadedSpec, sources: Mapping[str, Source], suites: Mapping[str, Suite]
 ) -> tuple[ArmSpec, ...]:

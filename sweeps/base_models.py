@@ -3,17 +3,19 @@
 import json
 import math
 import re
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keepgain.core.config import ModelRef
 from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
+from keepgain.core.store.location import resolve_store
+from keepgain.sweeps.iterate import find_start, merge_adapter
 from keepgain.sweeps.spec import LoadedSpec
 from keepgain.sweeps.spec_models import ModelSpec
+from keepgain.sweeps.weights import shards_of, tensor_shapes
 
 FILES = (
     "config.json",
@@ -35,7 +37,6 @@ CAUSAL_TYPES = frozenset(
 )
 """Model types that are causal LMs when `architectures` does not say."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
-MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -49,34 +50,96 @@ class BaseModel:
     """As stored in the safetensors files: tied weights count once."""
     parameter_shapes: tuple[tuple[str, tuple[int, ...]], ...]
     """Name and shape of every stored tensor."""
+    reference: ModelRef | None = None
+    """Of a model that an earlier sweep tuned: the original base, which gain and forgetting are
+    measured against. None: against the model itself."""
+    adapter: Path | None = None
+    """Still to be merged into what lies in `folder`; see `settled`."""
 
     @property
     def folder(self) -> Path:
         """Where it lies."""
         return Path(self.ref.path)
 
+    def settled(self, starts: Path) -> "BaseModel":
+        """With its adapter merged into a folder below `starts`; itself where there is none.
+
+        Raises:
+            UserError: It could not be merged.
+        """
+        if self.adapter is None:
+            return self
+        target = starts / self.ref.name
+        merge_adapter(self.folder, self.adapter, target)
+        ref = self.ref.model_copy(update={"path": str(target)})
+        return replace(self, ref=ref, adapter=None)
+
 
 def find_models(
-    loaded: LoadedSpec, say: Callable[[str], None] | None = None
+    loaded: LoadedSpec, say: Callable[[str], None] | None = None, store: str | None = None
 ) -> tuple[BaseModel, ...]:
     """All models of the spec, in its order.
 
+    Args:
+        loaded: The spec.
+        say: Told before something is fetched.
+        store: As `--store` says; looked at only if a model starts from an earlier sweep.
+
     Raises:
-        UserError: No such folder or hub model, no causal LM, no safetensors, or two equal names.
+        UserError: No such folder, hub model or earlier trial, no causal LM, no safetensors, or two
+            equal names.
     """
     models: list[BaseModel] = []
     for index, model in enumerate(loaded.spec.models):
         where = loaded.where(f"models.{index}")
-        folder, revision = _locate(model, loaded.folder, where, say)
-        name = model.name or (Path(model.id).name if revision and model.id else folder.name)
-        if any(m.ref.name == name for m in models):
+        if model.start is not None:
+            found = _tuned(model, loaded, index, say, store)
+        else:
+            folder, revision = _locate(model, loaded.folder, where, say)
+            name = model.name or (Path(model.id).name if revision and model.id else folder.name)
+            found = _inspect(name, folder, revision, where)
+        if any(m.ref.name == found.ref.name for m in models):
             raise UserError(
-                f"two models are called '{name}'.",
+                f"two models are called '{found.ref.name}'.",
                 where=where,
                 hint="Give one another name: `{name: ..., path: ...}`.",
             )
-        models.append(_inspect(name, folder, revision, where))
+        models.append(found)
     return tuple(models)
+
+
+def _tuned(
+    model: ModelSpec,
+    loaded: LoadedSpec,
+    index: int,
+    say: Callable[[str], None] | None,
+    store: str | None,
+) -> BaseModel:
+    """A model that an earlier sweep of the store has tuned; see `sweeps.iterate`."""
+    assert model.start is not None and model.reference is not None, "ModelSpec checks it"
+    key = f"models.{index}"
+    start = find_start(resolve_store(store).work, model.start, loaded.where(f"{key}.start"))
+    where = loaded.where(f"{key}.reference")
+    folder, revision = _locate(ModelSpec(id=model.reference), loaded.folder, where, say)
+    original = _inspect(start.reference.name, folder, revision, where)
+    if original.ref.digest != start.reference.digest:
+        raise UserError(
+            f"{start.sweep} measured against {start.reference.name} "
+            f"({start.reference.digest[:12]}), and this is another model "
+            f"({original.ref.digest[:12]}).",
+            where=where,
+            hint="Give the original base, so that the losses of all rounds add up.",
+        )
+    # As that sweep named it: its scores are then those of the earlier base, and are reused.
+    reference = start.reference.model_copy(update={"path": str(folder)})
+    name = model.name or f"{start.model}-{start.trial_id[:6]}"
+    if start.method == "full":
+        return replace(_inspect(name, start.folder, None, where), reference=reference)
+    under = original
+    if start.base.digest != original.ref.digest:  # the adapter of a later round
+        under = _inspect(name, Path(start.base.path), None, loaded.where(f"{key}.start"))
+    ref = ModelRef(name=name, path=str(under.folder), digest=start.merged_digest)
+    return replace(under, ref=ref, reference=reference, adapter=start.folder)
 
 
 def local_folder(model: ModelSpec, base: Path) -> Path | None:
@@ -145,7 +208,7 @@ def _download(
 def _is_complete(folder: Path) -> bool:
     if not (folder / "config.json").is_file() or not (folder / "tokenizer.json").is_file():
         return False
-    shards = _index(folder)
+    shards = shards_of(folder)
     return (
         all((folder / s).is_file() for s in shards) if shards else any(folder.glob("*.safetensors"))
     )
@@ -160,7 +223,7 @@ def _inspect(name: str, folder: Path, revision: str | None, where: str) -> BaseM
             where=where,
             hint="Save the fast tokenizer there with `tokenizer.save_pretrained(FOLDER)`.",
         )
-    shapes = _tensor_shapes(folder, where)
+    shapes = tensor_shapes(folder, where)
     return BaseModel(
         ref=ModelRef(
             name=name, path=str(folder), revision=revision, digest=folder_digest(folder, FILES)
@@ -187,53 +250,6 @@ def _require_causal(config: dict[str, Any], folder: Path, where: str) -> None:
         where=where,
         hint="Keepgain fine-tunes models whose architecture ends in ForCausalLM.",
     )
-
-
-def _tensor_shapes(folder: Path, where: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Names and shapes from the headers of the safetensors files; no weight is read."""
-    files = [folder / name for name in _index(folder)] or sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(
-            f"{folder} has no *.safetensors file.",
-            where=where,
-            hint="Pickled weights are not read; save with `save_pretrained(...)`.",
-        )
-    shapes: list[tuple[str, tuple[int, ...]]] = []
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file} is named by the index and missing.", where=where)
-        shapes += _header_shapes(file, where)
-    return tuple(shapes)
-
-
-def _header_shapes(file: Path, where: str) -> list[tuple[str, tuple[int, ...]]]:
-    try:
-        with file.open("rb") as handle:
-            (size,) = struct.unpack("<Q", handle.read(8))
-            if size > min(MAX_HEADER_BYTES, file.stat().st_size):
-                raise ValueError("header longer than the file")
-            header = json.loads(handle.read(size))
-        header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if 8 + size + end > file.stat().st_size:
-            raise ValueError(f"{8 + size + end} bytes announced, {file.stat().st_size} there")
-        return [(name, tuple(entry["shape"])) for name, entry in header.items()]
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{file} is not a whole safetensors file ({error}).",
-            where=where,
-            hint="Copy or fetch it again.",
-        ) from None
-
-
-def _index(folder: Path) -> list[str]:
-    """File names of the shards, if there is an index."""
-    for path in sorted(folder.glob("*.safetensors.index.json")):
-        try:
-            return sorted(set(json.loads(path.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError("not readable as a safetensors index.", where=str(path)) from None
-    return []
 
 
 def _read_json(path: Path, where: str, hint: str) -> dict[str, Any]:

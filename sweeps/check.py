@@ -2,10 +2,13 @@
 
 from keepgain.sweeps.gates.findings import Finding, allow
 from keepgain.sweeps.gates.lengths import check_lengths
+from keepgain.sweeps.gates.repeats import check_repeats
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine
 from keepgain.sweeps.gates.splits import check_duplicates, check_splits
 from keepgain.sweeps.gates.suites import check_question, check_suites
 from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.space_fit import extreme_cases
+from keepgain.sweeps.spec import spec_space
 
 
 def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
@@ -22,8 +25,9 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
         *check_splits(sets),
         *check_duplicates(sets),
         *check_suites(sets, spec.question.max_forgetting),
-        *check_question(spec.question, spec.confirm.seeds, sets),
+        *check_question(spec.question, spec.confirm.first, sets),
         *check_lengths(sets, prepared.token_stats, spec.training.max_length, positions),
+        *_check_repeats(prepared),
         *check_resources(
             machine or detect_machine(),
             cpus_per_trial=resources.cpus_per_trial,
@@ -33,3 +37,14 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
         ),
     ]
     return sorted(allow(findings, spec.allow), key=lambda f: f.severity != "error")
+
+
+def _check_repeats(prepared: Prepared) -> list[Finding]:
+    spec, refs, model = prepared.spec, prepared.source_refs, prepared.models[0].ref.name
+    return check_repeats(
+        extreme_cases(spec_space(prepared.loaded), refs, spec.training.mixture, prepared.budget),
+        refs,
+        {r.name: prepared.token_stats[model, f"{r.name}/train"].tokens for r in refs},
+        {name: data.max_repeats for name, data in spec.data.items()},
+        prepared.budget_unit,
+    )

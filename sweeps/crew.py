@@ -52,7 +52,7 @@ class Crew:
             folder=folder,
             resources=self.resources,
             slots=self.slots,
-            env=_worker_env(self.resources),
+            env=worker_env(self.resources),
         )
 
     def dismiss(self) -> None:
@@ -66,7 +66,7 @@ def _resources(prepared: Prepared, *, has_gpu: bool) -> ResourceRequest:
     return ResourceRequest(cpus=given.cpus_per_trial or given.workers_per_trial, gpus=gpus)
 
 
-def _worker_env(resources: ResourceRequest) -> dict[str, str]:
+def worker_env(resources: ResourceRequest) -> dict[str, str]:
     """Threads as the trial's CPUs: more were 4 to 10 times slower when trials run side by side."""
     threads = str(max(1, int(resources.cpus)))
     env = {

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepgain.core.config import Role, Split
+from keepgain.core.config import Measures, Role, SourceRef, Split, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.formats import RowFile, read_row_file
 from keepgain.core.rows import Row, write_rows
 from keepgain.sweeps.gates.material import normalised
-from keepgain.sweeps.spec import LoadedSpec, splits_automatically
+from keepgain.sweeps.spec import LoadedSpec, measures_of, splits_automatically
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
@@ -78,6 +78,31 @@ def store_rows(path: Path, rows: Sequence[Row]) -> None:
     partial = path.with_name(path.name + ".partial")
     write_rows(partial, rows)
     partial.replace(path)
+
+
+def source_ref(source: Source) -> SourceRef:
+    """Its training rows, not yet written to a file."""
+    rows = source.train.rows
+    return SourceRef(
+        name=source.name, role=source.role, path="", digest=digest_rows(rows), rows=len(rows)
+    )
+
+
+def suite_ref(suite: Suite, split: Split) -> SuiteRef:
+    """Its items of one split, not yet written to a file."""
+    rows = suite.items(split).rows
+    measures: Measures | None = measures_of(suite.name, suite.spec)
+    assert measures is not None, "the spec's cross-check refuses it"
+    return SuiteRef(
+        name=suite.name,
+        measures=measures,
+        split=split,
+        scorer=suite.spec.scorer,
+        path="",
+        digest=digest_rows(rows),
+        items=len(rows),
+        max_new_tokens=suite.spec.max_new_tokens,
+    )
 
 
 def read_sources(loaded: LoadedSpec) -> dict[str, Source]:

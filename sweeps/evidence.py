@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.items import ItemScores, read_items
-from keepgain.core.record import Evidence, Question, RunRecord, SweepRecord
+from keepgain.core.record import (
+    Evidence,
+    Question,
+    RunRecord,
+    SpaceDimension,
+    Stopping,
+    SweepRecord,
+)
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.replay import RunState, SweepState
+from keepgain.sweeps.search.rungs import audits
+from keepgain.sweeps.spec import spec_space
 
 SCORES_OF = "scores_of"
 """Parameter of a test-stage run: the run key of the run whose model it scores."""
@@ -38,6 +47,9 @@ def build_evidence(
 ) -> Evidence:
     """Everything that the ledger knows, with the item scores of all final rungs.
 
+    Audit trials have those of every rung, to check the rungs by. The scores of trials that were
+    stopped early are left out: nothing of them is compared.
+
     Args:
         folder: The sweep's folder, below which the item scores lie.
         stage: The last stage that finished.
@@ -49,16 +61,24 @@ def build_evidence(
         for run in state.runs.values()
         if run.asked.stage is Stage.TEST
     }
+    audited = audits(
+        (
+            r.asked
+            for r in state.runs.values()
+            if r.asked.stage is Stage.SEARCH and r.reused_from is None
+        ),
+        spec.search.stopping.audit_trials,
+    )
     records: list[RunRecord] = []
     items: list[tuple[str, ItemScores]] = []
     for key, run in state.runs.items():
         if run.asked.stage is Stage.TEST:
             continue
         test = tests.get(key)
-        records.append(_record(run, test))
+        records.append(_record(run, test, audit=key in audited))
         for scored in (run, test):
             if scored is not None and scored.status is TrialStatus.COMPLETED:
-                items += [(key, scores) for scores in _items(scored, folder)]
+                items += [(key, s) for s in _items(scored, folder, every=key in audited)]
     record = SweepRecord(
         id=prepared.sweep_id,
         name=spec.name,
@@ -69,15 +89,39 @@ def build_evidence(
         models=prepared.model_infos,
         budget_unit=prepared.budget_unit,
         prices={k: v for k, v in spec.prices.model_dump().items() if v is not None},
+        space=_space(prepared),
+        stopping=_stopping(prepared),
+        planned_looks=spec.confirm.looks or (),
+        looks=state.looks,
         runs=tuple(records),
         test_opened=test_opened,
-        warnings=warnings,
+        warnings=(*warnings, *(f"the search ended early: {n}" for n in _early(state))),
         provenance=dict(provenance or {}),
     )
     return Evidence(record, tuple(items))
 
 
-def _record(run: RunState, test: RunState | None) -> RunRecord:
+def _early(state: SweepState) -> tuple[str, ...]:
+    """Why the search ended before all its draws were made; empty if it did not."""
+    note = state.notes.get(Stage.SEARCH)
+    return () if note is None else (note,)
+
+
+def _space(prepared: Prepared) -> tuple[SpaceDimension, ...]:
+    from keepgain.sweeps.search.space_record import space_record  # optuna takes a second to import
+
+    return space_record(spec_space(prepared.loaded))
+
+
+def _stopping(prepared: Prepared) -> Stopping | None:
+    """How trials were stopped early; None with a single rung, too."""
+    stopping = prepared.spec.search.stopping
+    if not stopping.enabled or len(prepared.rungs) < 2:
+        return None
+    return Stopping(keep=stopping.keep, grace=stopping.grace)
+
+
+def _record(run: RunState, test: RunState | None, *, audit: bool = False) -> RunRecord:
     asked, report = run.asked, run.last_report
     runtime = asked.config.get("runtime", {})
     metrics = dict(report.metrics) if report else {}
@@ -94,8 +138,10 @@ def _record(run: RunState, test: RunState | None) -> RunRecord:
         status=run.status,
         reason=run.reason,
         test_failure=_test_failure(test),
-        params=flat_params(asked.config),
+        # As trained, and what was drawn under another name: `replay_share`, `duration`.
+        params={**asked.params, **flat_params(asked.config)} if asked.kind == "trial" else {},
         origin=asked.origin,
+        audit=audit,
         generation=asked.generation,
         number=asked.number,
         tokens=report.tokens if report else 0,
@@ -117,7 +163,8 @@ def _test_failure(test: RunState | None) -> str | None:
     return f"{what}: {test.reason}" if test.reason else what
 
 
-def _items(run: RunState, folder: Path) -> list[ItemScores]:
-    report = run.last_report
-    assert report is not None, "a completed run has a report"
-    return [scores for _, scores in read_items(folder / report.items_path)]
+def _items(run: RunState, folder: Path, *, every: bool) -> list[ItemScores]:
+    """Of the last rung, or of every rung."""
+    assert run.last_report is not None, "a completed run has a report"
+    reports = run.reports if every else run.reports[-1:]
+    return [s for report in reports for _, s in read_items(folder / report.items_path)]

@@ -7,14 +7,14 @@ from pathlib import Path
 from keepgain.core.record import Evidence
 from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
-from keepgain.core.store.names import RECORD_FOLDER
+from keepgain.core.store.names import RECORD_FOLDER, TAG_USER
 from keepgain.core.store.record_files import save_folder
 from keepgain.sweeps.evidence import build_evidence
 from keepgain.sweeps.openings import count_openings, note_opening, opening
 from keepgain.sweeps.prepare import Prepared
-from keepgain.sweeps.provenance import provenance
+from keepgain.sweeps.provenance import person, provenance
 from keepgain.sweeps.recorder import Recorder
-from keepgain.sweeps.search.ledger import Ledger
+from keepgain.sweeps.search.ledger import DriverStarted, Ledger
 from keepgain.sweeps.search.replay import replay
 from keepgain.sweeps.stages.decide import write_decision
 
@@ -40,8 +40,14 @@ class Keeper:
             replay(self.ledger.events()).stages, key=list(Stage).index, default=Stage.BASE
         )
         self.recorder.parent_tags({f"keepgain.{k}": v for k, v in self._provenance.items()})
+        self.recorder.parent_tags({TAG_USER: self._user(), **self.prepared.spec.tags})
         self.recorder.parent_file(self.folder / "sweep.yaml")
         self._record_spec()
+
+    def _user(self) -> str:
+        """Who began the sweep, whoever continues it."""
+        drivers = (e for e in self.ledger.events() if isinstance(e, DriverStarted))
+        return next((e.user for e in drivers), person())
 
     def _record_spec(self) -> None:
         """The spec as it is run, with the profile merged in and every default written out."""
@@ -83,8 +89,14 @@ class Keeper:
             self.ledger.append(opened)
         note_opening(self.store.work, self.prepared.sweep_id, opened, suites)
 
-    def decide(self) -> None:
-        """Keeps the decision as JSON and text, as `analyze` would print it."""
+    def decide(self) -> tuple[str, ...]:
+        """Keeps the decision as JSON and text, as `analyze` would print it.
+
+        Returns:
+            What puts the search itself in doubt, a sentence each.
+        """
         evidence = self.save(Stage.DECIDED)
-        for path in write_decision(evidence, self.folder):
+        paths, cautions = write_decision(evidence, self.folder)
+        for path in paths:
             self.recorder.parent_file(path, "decision")
+        return cautions

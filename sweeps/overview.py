@@ -10,7 +10,7 @@ from keepgain.core.status import TrialStatus
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import check_id
 from keepgain.core.store.reader import unknown_sweep
-from keepgain.core.store.summary import list_sweeps
+from keepgain.core.store.summary import SweepSummary, list_sweeps
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
@@ -53,16 +53,26 @@ def find_sweep(location: StoreLocation, sweep_id: str) -> Path:
     Raises:
         UserError: No such sweep here; the message names the store and the nearest known ids.
     """
-    known = [s.id for s in list_sweeps(location)]
+    return location.sweep_folder(find_summary(location, sweep_id).id)
+
+
+def find_summary(location: StoreLocation, sweep_id: str) -> SweepSummary:
+    """What `sweep list` says of a sweep; `last` is the newest.
+
+    Raises:
+        UserError: As `find_sweep`.
+    """
+    known = list_sweeps(location)
     if sweep_id == "last":
         if not known:
             raise UserError(
                 f"store {location.display} holds no sweep.", hint="`sweep run` makes one."
             )
-        return location.sweep_folder(known[0])
-    if check_id(sweep_id) not in known:
-        raise unknown_sweep(location, sweep_id, known)
-    return location.sweep_folder(sweep_id)
+        return known[0]
+    found = next((s for s in known if s.id == check_id(sweep_id)), None)
+    if found is None:
+        raise unknown_sweep(location, sweep_id, [s.id for s in known])
+    return found
 
 
 def counts(runs: Iterable[RunState]) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.prepare import Prepared, prepare
+from keepgain.sweeps.search.storage import check_url
 from keepgain.sweeps.spec import LoadedSpec, load_spec
 
 ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30)
@@ -40,10 +41,12 @@ def preflight(
     loaded = load_spec(spec, profile)
     if inside_job:
         _refuse_paths_outside(loaded, Path.cwd())
-    prepared = prepare(loaded, None, say)
+    prepared = prepare(loaded, None, say, store)
     warnings = _check(prepared, say, ANY_CLUSTER if ray_cluster.is_remote(address) else None)
     ray_cluster.require_listening(address)
     _require_server(store)
+    if (studies := prepared.spec.search.storage) is not None:
+        check_url(studies, loaded.where("search.storage"), connect=True)
     return prepared, warnings
 
 
@@ -78,6 +81,11 @@ def _refuse_paths_outside(loaded: LoadedSpec, working_dir: Path) -> None:
     # A folder may also stand where a hub id may (`models: [../small]`).
     models = [(m, local_folder(m, loaded.folder)) for m in loaded.spec.models]
     named = [(f"models.{i}", m.path or (f and m.id)) for i, (m, f) in enumerate(models)]
+    named += [
+        (f"models.{i}.reference", m.reference)
+        for i, m in enumerate(loaded.spec.models)
+        if m.reference and (loaded.folder / m.reference).is_dir()
+    ]
     for kind, group in (("data", loaded.spec.data), ("suites", loaded.spec.suites)):
         for name, entry in group.items():
             for field in ("path", "train", "validation", "test"):

@@ -9,7 +9,6 @@ from typing import Any
 from keepgain.core.config import (
     BudgetUnit,
     LoraSettings,
-    Measures,
     Runtime,
     ScoreConfig,
     SourceRef,
@@ -19,21 +18,25 @@ from keepgain.core.config import (
 )
 from keepgain.core.identity import sweep_id
 from keepgain.core.record import ModelInfo, SuiteInfo
-from keepgain.sweeps.arms import ArmSpec, reference_arms
+from keepgain.sweeps.arms import PREVIOUS_ROUND, ArmSpec, reference_arms
 from keepgain.sweeps.base_models import BaseModel, find_models
 from keepgain.sweeps.budget import count_tokens, plan_budget
 from keepgain.sweeps.datasets import (
     SPLITS,
     Source,
     Suite,
-    digest_rows,
     read_sources,
     read_suites,
+    source_ref,
     store_rows,
+    suite_ref,
 )
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats
-from keepgain.sweeps.spec import LoadedSpec, measures_of
+from keepgain.sweeps.search.searchable import split_targets
+from keepgain.sweeps.shares import SHARES, source_shares
+from keepgain.sweeps.space_fit import refuse_misfits
+from keepgain.sweeps.spec import LoadedSpec, spec_space
 from keepgain.sweeps.spec_models import SweepSpec
 
 _FROM_TRAINING = (
@@ -84,7 +87,12 @@ class Prepared:
     def suite_infos(self) -> tuple[SuiteInfo, ...]:
         """For the record."""
         return tuple(
-            SuiteInfo(name=r.name, measures=r.measures, scorer=r.scorer)
+            SuiteInfo(
+                name=r.name,
+                measures=r.measures,
+                scorer=r.scorer,
+                proxy_for=self.spec.suites[r.name].proxy_for,
+            )
             for r in self.suite_refs["validation"]
         )
 
@@ -103,9 +111,22 @@ class Prepared:
         )
 
     @property
+    def trials(self) -> dict[str, int]:
+        """Base model → trials of the search: its own number, or as many as are listed, or the
+        number for all."""
+        search = self.spec.search
+        each = len(search.configs) if search.configs else search.trials_per_model
+        own = [m.trials for m in self.spec.models]
+        return {m.ref.name: n or each for m, n in zip(self.models, own, strict=True)}
+
+    @property
     def rungs(self) -> tuple[int, ...]:
         """Amounts of the budget at which trials are scored; the last one is the budget."""
-        amounts = {max(1, round(self.budget * share)) for share in self.spec.training.rungs}
+        return self.rungs_of(self.budget)
+
+    def rungs_of(self, budget: int) -> tuple[int, ...]:
+        """As `rungs`, of a trial with a budget of its own (`duration`)."""
+        amounts = {max(1, round(budget * share)) for share in self.spec.training.rungs}
         return tuple(sorted(amounts))
 
     @property
@@ -148,52 +169,57 @@ class Prepared:
         """
         training = self.spec.training
         rest = dict(params)
-        mixture = _take(rest, "mixture.")
+        shares = source_shares(rest, self.source_refs, training.mixture)
+        _take(rest, "mixture.")
+        for name in SHARES:
+            rest.pop(name, None)
         lora = _take(rest, "lora.")
+        if "targets" in lora:
+            lora["targets"] = split_targets(lora["targets"])
+        budget = max(1, round(self.budget * rest.pop("duration", 1.0)))
+        rows = rest.pop("rows", None)
         method = rest.pop("method", training.method)
         learning_rate = rest.pop("learning_rate", training.learning_rate)
         common = {name: rest.pop(name, getattr(training, name)) for name in _FROM_TRAINING}
         assert not rest, f"parameters that no trial has: {sorted(rest)}"
-        shares = self._mixture(mixture)
         return TrialConfig(
             model=self.model(model_name).ref,
             method=method,
             lora=LoraSettings(**(training.lora.model_dump() | lora)) if method == "lora" else None,
             learning_rate=learning_rate,
             **common,
-            budget=self.budget,
+            budget=budget,
             budget_unit=self.budget_unit,
-            rungs=self.rungs,
+            rungs=self.rungs_of(budget),
             mixture=shares,
             sources=tuple(s for s in self.source_refs if s.name in shares),
+            rows=rows,
             suites=self.score_suites("validation"),
             runtime=self.runtime,
         )
 
+    def arms_of(self, model_name: str) -> tuple[ArmSpec, ...]:
+        """Reference arms of a model; the previous round where it starts from an earlier sweep."""
+        previous = (PREVIOUS_ROUND,) if self.model(model_name).reference else ()
+        return (*previous, *self.arms)
+
     def base_config(
         self, model_name: str, arm: ArmSpec | None = None, split: Split = "validation"
     ) -> ScoreConfig:
-        """The base of a model, or one of its reference arms, to be scored without training."""
+        """The base of a model, or one of its reference arms, to be scored without training.
+
+        The base is what gain and forgetting are measured against: of a model that an earlier sweep
+        tuned, the original one. Arms are of the model itself.
+        """
+        model = self.model(model_name)
         return ScoreConfig(
-            model=self.model(model_name).ref,
+            model=model.ref if arm or not model.reference else model.reference,
             arm=arm.arm if arm else "base",
             system_prompt=arm.system_prompt if arm else None,
             few_shot=arm.few_shot if arm else (),
             suites=self.score_suites(split),
             runtime=self.runtime,
         )
-
-    def _mixture(self, drawn: Mapping[str, float]) -> dict[str, float]:
-        """Shares of the sources that have one; without any given, task sources by their rows.
-
-        A source without a share is left out, so that a trial is the same in a sweep without it.
-        """
-        given = drawn or self.spec.training.mixture
-        if not given:
-            rows = {s.name: s.rows for s in self.source_refs if s.role == "task"}
-            rows = rows or {s.name: s.rows for s in self.source_refs}
-            given = {name: count / sum(rows.values()) for name, count in rows.items()}
-        return {s.name: float(given[s.name]) for s in self.source_refs if given.get(s.name)}
 
     def spec_content(self) -> dict[str, Any]:
         """What the sweep id stands for: the spec with digests for paths, without resources and
@@ -203,6 +229,7 @@ class Prepared:
         spec = self.spec.model_dump(mode="json", exclude=apart, exclude_defaults=True)
         spec["models"] = [
             {"name": m.ref.name, "digest": m.ref.digest}
+            | ({"reference": m.reference.digest} if m.reference else {})
             | given.model_dump(mode="json", include={"trials"}, exclude_none=True)
             for m, given in zip(self.models, self.spec.models, strict=True)
         ]
@@ -214,6 +241,14 @@ class Prepared:
         ]
         return spec
 
+    def tuned_config(self, model_name: str, split: Split) -> ScoreConfig:
+        """A model as a trial starts from it, for scoring what the trial made of it."""
+        return ScoreConfig(
+            model=self.model(model_name).ref,
+            suites=self.score_suites(split),
+            runtime=self.runtime,
+        )
+
     @cached_property
     def sweep_id(self) -> str:
         """Name and six digits that follow from `spec_content`."""
@@ -221,7 +256,10 @@ class Prepared:
 
 
 def prepare(
-    loaded: LoadedSpec, folder: Path | None, progress: Callable[[str], None] | None = None
+    loaded: LoadedSpec,
+    folder: Path | None,
+    progress: Callable[[str], None] | None = None,
+    store_text: str | None = None,
 ) -> Prepared:
     """Finds models, reads and splits data, counts tokens.
 
@@ -229,6 +267,7 @@ def prepare(
         loaded: The spec.
         folder: See `store`; None: nothing is written, and the references name no files yet.
         progress: Called with one line before each slow step.
+        store_text: As `--store` says; for models that start from an earlier sweep.
 
     Raises:
         UserError: Anything that cannot be used; nothing was written.
@@ -237,8 +276,10 @@ def prepare(
     say("reading data")
     sources = read_sources(loaded)
     suites = read_suites(loaded, sources)
+    source_refs = tuple(source_ref(source) for source in sources.values())
     say("reading models")
-    models = find_models(loaded, say)
+    models = find_models(loaded, say, store_text)
+    refuse_misfits(loaded, spec_space(loaded), source_refs, models)
     say("counting tokens")
     tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
     stats = count_tokens(loaded, tokenizers, sources, suites)
@@ -250,9 +291,9 @@ def prepare(
         models=models,
         sources=sources,
         suites=suites,
-        source_refs=tuple(_source_ref(source) for source in sources.values()),
+        source_refs=source_refs,
         suite_refs={
-            split: tuple(_suite_ref(suite, split) for suite in suites.values()) for split in SPLITS
+            split: tuple(suite_ref(suite, split) for suite in suites.values()) for split in SPLITS
         },
         token_stats=stats,
         one_tokenizer=one_tokenizer,
@@ -266,12 +307,13 @@ def prepare(
 def store(prepared: Prepared, folder: Path) -> Prepared:
     """Writes the normalised rows to `folder/data/` and returns `prepared` with references to them.
 
-    Apart from `prepare`, because the folder of a sweep is named by its id, known only then.
+    Adapters that models start from are merged into `folder/starts/`. Apart from `prepare`, because
+    the folder of a sweep is named by its id, known only then.
     """
     data = folder.absolute() / "data"
     refs = {ref: data / f"{ref.name}.train.jsonl" for ref in prepared.source_refs}
-    for source_ref, path in refs.items():
-        store_rows(path, prepared.sources[source_ref.name].train.rows)
+    for source, path in refs.items():
+        store_rows(path, prepared.sources[source.name].train.rows)
     stored: dict[Split, tuple[SuiteRef, ...]] = {}
     for split in SPLITS:
         stored[split] = ()
@@ -280,33 +322,11 @@ def store(prepared: Prepared, folder: Path) -> Prepared:
             store_rows(path, prepared.suites[ref.name].items(split).rows)
             stored[split] += (ref.model_copy(update={"path": str(path)}),)
     source_refs = tuple(r.model_copy(update={"path": str(p)}) for r, p in refs.items())
-    return replace(prepared, source_refs=source_refs, suite_refs=stored)
+    models = tuple(m.settled(folder.absolute() / "starts") for m in prepared.models)
+    return replace(prepared, models=models, source_refs=source_refs, suite_refs=stored)
 
 
 def _take(params: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Removes the parameters with this prefix and returns them without it."""
     names = [name for name in params if name.startswith(prefix)]
     return {name.removeprefix(prefix): params.pop(name) for name in names}
-
-
-def _source_ref(source: Source) -> SourceRef:
-    rows = source.train.rows
-    return SourceRef(
-        name=source.name, role=source.role, path="", digest=digest_rows(rows), rows=len(rows)
-    )
-
-
-def _suite_ref(suite: Suite, split: Split) -> SuiteRef:
-    rows = suite.items(split).rows
-    measures: Measures | None = measures_of(suite.name, suite.spec)
-    assert measures is not None, "the spec's cross-check refuses it"
-    return SuiteRef(
-        name=suite.name,
-        measures=measures,
-        split=split,
-        scorer=suite.spec.scorer,
-        path="",
-        digest=digest_rows(rows),
-        items=len(rows),
-        max_new_tokens=suite.spec.max_new_tokens,
-    )

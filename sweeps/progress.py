@@ -27,7 +27,13 @@ class _Running:
 class _Stage:
     done: int = 0
     failed: int = 0
+    stopped: int = 0
+    """Early, at a rung."""
     skipped: int = 0
+
+    @property
+    def over(self) -> int:
+        return self.done + self.failed + self.stopped + self.skipped
 
 
 @dataclass
@@ -74,9 +80,22 @@ class Progress:
         stage.done += failure is None
         stage.failed += failure is not None
         shown = ", ".join(f"{k} {v:.3f}" for k, v in list(figures.items())[:LINE_FIGURES])
-        number = f"{stage.done + stage.failed + stage.skipped}/{self.totals[self._column(job)]}"
+        number = f"{stage.over}/{self.totals[self._column(job)]}"
         text = f"FAILED: {failure}" if failure else shown
         self.say(f"[{self._elapsed()}] {self._column(job)} {number}  {job.label}  {text}")
+
+    def paused(self, job: Job) -> None:
+        """The job waits at a rung."""
+        self._running.pop(job.run_key, None)
+
+    def stopped(self, job: Job, reason: str) -> None:
+        """The job was stopped early."""
+        stage = self._stages[self._column(job)]
+        stage.stopped += 1
+        number = f"{stage.over}/{self.totals[self._column(job)]}"
+        self.say(
+            f"[{self._elapsed()}] {self._column(job)} {number}  {job.label}  stopped: {reason}"
+        )
 
     def skipped(self, job: Job, why: str) -> None:
         """The job needs no work: done before, or reused."""
@@ -102,7 +121,7 @@ class Progress:
 
     def _table(self) -> Table:
         table = Table(title=f"{self.title}  ({self._elapsed()})", title_justify="left")
-        for name in ("stage", "done", "failed", "running"):
+        for name in ("stage", "done", "stopped", "failed", "running"):
             table.add_column(name, justify="left" if name in ("stage", "running") else "right")
         now = time.monotonic()
         for name, stage in self._stages.items():
@@ -113,6 +132,10 @@ class Progress:
             ]
             done = stage.done + stage.skipped
             table.add_row(
-                name, f"{done}/{self.totals[name]}", str(stage.failed), "\n".join(running)
+                name,
+                f"{done}/{self.totals[name]}",
+                str(stage.stopped),
+                str(stage.failed),
+                "\n".join(running),
             )
         return table

@@ -1,5 +1,6 @@
 """Where, when and with what a sweep ran: kept with the record, so that a figure can be traced."""
 
+import getpass
 import os
 import platform
 import socket
@@ -30,6 +31,14 @@ def provenance(spec_folder: Path, cluster: str | None) -> dict[str, str]:
     if (job := ray_cluster.submission_id()) is not None:
         facts["ray_job"] = job
     return facts | _commit(spec_folder)
+
+
+def person() -> str:
+    """Who runs this, for the record; containers may have a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def _version(package: str) -> str | None:

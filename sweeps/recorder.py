@@ -129,10 +129,10 @@ class Recorder:
         self._spool.end(asked.run_key, _MLFLOW_STATUS[status])
         self._ended[asked.run_key] = _MLFLOW_STATUS[status]
 
-    def count(self, completed: int, failed: int) -> None:
-        """Trials so far, on the sweep's own run: what `sweep list` shows of a server's sweeps."""
+    def count(self, completed: int, failed: int, costs: Mapping[str, float] | None = None) -> None:
+        """Trials and costs so far, on the sweep's own run: what `sweep list` shows."""
         figures = {METRIC_COMPLETED: float(completed), METRIC_FAILED: float(failed)}
-        self._spool.metrics(PARENT, completed + failed, figures)
+        self._spool.metrics(PARENT, completed + failed, {**figures, **(costs or {})})
 
     def parent_started(self, sweep_id: str) -> None:
         """The sweep runs, again if it had ended."""

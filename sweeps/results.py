@@ -1,14 +1,23 @@
 """What the runs of a sweep amount to so far: objectives, what Optuna is told, reasons to stop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keepgain.core.config import SuiteRef
+from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.prepare import Prepared
-from keepgain.sweeps.search.objectives import Objectives, constraints, objectives
+from keepgain.sweeps.search.draws import Result, RungResult
+from keepgain.sweeps.search.objectives import (
+    FORGETTING_OVER_LIMIT,
+    Objectives,
+    constraints,
+    objectives,
+    with_proxies,
+)
 from keepgain.sweeps.search.replay import RunState
-from keepgain.sweeps.search.stratum import Result
+from keepgain.sweeps.search.rungs import Entry
 from keepgain.sweeps.stages.confirm import Searched
 
 MIN_FINISHED_FOR_RATE = 4
@@ -25,22 +34,62 @@ class Results:
     """Base model → run key of its score."""
 
     def objectives(self, run: RunState) -> Objectives | None:
-        """Of a run on validation; None while it or its base has no scores."""
+        """Of a run on validation, as of its last report; None while it or its base has none."""
+        return self._against_base(run, run.last_report, self.prepared.score_suites("validation"))
+
+    def at_rung(self, run: RunState, rung: int) -> Objectives | None:
+        """As trials are ranked at a rung below the full budget: with proxies for gain suites."""
+        suites = with_proxies(
+            self.prepared.score_suites("validation"),
+            {n: s.proxy_for for n, s in self.prepared.spec.suites.items() if s.proxy_for},
+        )
+        return self._against_base(run, run.at_rung(rung), suites)
+
+    def _against_base(
+        self, run: RunState, report: RungReport | None, suites: Sequence[SuiteRef]
+    ) -> Objectives | None:
         base = self.runs.get(self.bases[run.asked.model])
-        if base is None or base.last_report is None or run.last_report is None:
+        if base is None or base.last_report is None or report is None:
             return None
-        suites = self.prepared.score_suites("validation")
-        return objectives(run.last_report.metrics, base.last_report.metrics, suites)
+        return objectives(report.metrics, base.last_report.metrics, suites)
+
+    def entry(self, run: RunState, rung: int, *, audit: bool) -> Entry | None:
+        """The run as it is ranked at a rung; None while it or its base has no scores there."""
+        found, asked = self.at_rung(run, rung), run.asked
+        if found is None or asked.number is None or asked.generation is None:
+            return None
+        over = constraints(found, self._limit).get(FORGETTING_OVER_LIMIT, 0.0)
+        return Entry(
+            run_key=run.run_key,
+            number=asked.number,
+            generation=asked.generation,
+            gain=found.gain,
+            forgetting=found.forgetting or 0.0,
+            excess=max(0.0, over),
+            audit=audit,
+        )
 
     def result(self, run: RunState) -> Result | None:
         """What Optuna is told of an ended run; None while its base has no scores."""
-        if run.status is not TrialStatus.COMPLETED:
+        if run.status is TrialStatus.FAILED:
             return Result(run.status)
+        if run.last_report is None:
+            return Result(run.status, truncated=True)  # ended by a person or a limit, at once
         found = self.objectives(run)
         if found is None:
             return None
-        limit = self.prepared.spec.question.max_forgetting
-        return Result(run.status, found.values, constraints(found, limit))
+        below = tuple(
+            RungResult(report.rung, at.values, constraints(at, self._limit))
+            for report in run.reports
+            if not report.final and (at := self.at_rung(run, report.rung)) is not None
+        )
+        if run.status is not TrialStatus.COMPLETED:
+            return Result(run.status, truncated=True, rungs=below)
+        return Result(run.status, found.values, constraints(found, self._limit), rungs=below)
+
+    @property
+    def _limit(self) -> float | None:
+        return self.prepared.spec.question.max_forgetting
 
     def searched(self) -> list[Searched]:
         """Completed search trials, as the choice of finalists sees them."""

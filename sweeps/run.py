@@ -1,7 +1,10 @@
 """`sweep run` from the spec to the recorded decision; run again, it continues."""
 
+import os
 import shutil
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +18,30 @@ from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.crew import Crew
 from keepgain.sweeps.keeper import Keeper
+from keepgain.sweeps.limits import spent_text
+from keepgain.sweeps.notify import Message, Status, notify
 from keepgain.sweeps.preflight import preflight
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.prepare import store as store_rows
 from keepgain.sweeps.program import SweepProgram
 from keepgain.sweeps.progress import Progress
+from keepgain.sweeps.provenance import person
 from keepgain.sweeps.recorder import DRIVER, Recorder
 from keepgain.sweeps.reuse import LEDGER_NAME, finished_elsewhere
-from keepgain.sweeps.search.ledger import Ledger
+from keepgain.sweeps.search.ledger import (
+    DriverStarted,
+    Learned,
+    Ledger,
+    driver_of,
+    read_events,
+    taken,
+)
 from keepgain.sweeps.search.objectives import constraint_names, directions
-from keepgain.sweeps.search.replay import replay
+from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
 from keepgain.sweeps.spec import spec_space
+from keepgain.sweeps.steering import Inbox
+from keepgain.sweeps.warm_start import learned_trials
 
 DRAIN_SECONDS = 120.0
 """Longest wait for the store at the end; what it has not taken then is in the spool."""
@@ -41,6 +56,15 @@ class RunOptions:
     store: str | None = None
     address: str | None = None
     slots: int | None = None
+    retry_failed: bool = False
+    """Ask again for the failed runs of the open sweep."""
+
+
+_STATUS: dict[int, Status] = {
+    EXIT_OK: "decided",
+    EXIT_FAILED: "stopped",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,8 @@ class Outcome:
     sweep_id: str
     folder: Path
     store: StoreLocation
+    message: str = ""
+    """How it ended, in one line."""
     trouble: str | None = None
     """Why the record in MLflow is incomplete."""
 
@@ -68,14 +94,66 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
         store=options.store,
         address=options.address,
     )
-    store = resolve_store(options.store, create=True)
-    prepare_store(store, prepared.spec.name)
-    folder = store.sweep_folder(prepared.sweep_id)
+    # Nothing is written before Ray has said that a trial fits.
+    store = resolve_store(options.store, create=True, make=False)
+    sweep_id, folder = prepared.sweep_id, store.sweep_folder(prepared.sweep_id)
+    events = read_events(folder / LEDGER_NAME)
+    known = replay(events)
+    # A continued search knows from its ledger what it has learned.
+    learned = {} if events else learned_trials(prepared, store.work, say)
+    say(f"sweep {sweep_id}" + (" (continued)" if known.runs else ""))
+    say(f"store: {store.described}")
+    say(f"files and logs: {folder}")
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger.open(folder / LEDGER_NAME))
+        crew = _crew(options, prepared, folder, known, say)
+        if crew is not None:
+            stack.callback(crew.dismiss)
+        prepare_store(store, prepared.spec.name)
+        ledger = stack.enter_context(Ledger.open(folder / LEDGER_NAME, time.time))
+        if crew is not None:
+            stack.callback(crew.dismiss)  # here too: the ledger is given free last
+        inbox = Inbox(folder, say)
         prepared = store_rows(prepared, folder)
         shutil.copyfile(options.spec, folder / "sweep.yaml")
-        return _run_locked(options, prepared, store, folder, ledger, warnings, say, stack)
+        if known.runs:
+            reap(store, sweep_id)
+        try:
+            outcome = _run_locked(
+                options, prepared, store, folder, ledger, learned, inbox, crew, warnings, say, stack
+            )
+        except BaseException as error:
+            _notify_of_fault(prepared, error, say)
+            raise
+    status = _STATUS[outcome.exit_code]
+    notify(prepared.spec.notify, Message(sweep_id, status, outcome.message), say)
+    return outcome
+
+
+def _crew(
+    options: RunOptions,
+    prepared: Prepared,
+    folder: Path,
+    known: SweepState,
+    say: Callable[[str], None],
+) -> Crew | None:
+    """The Ray that carries the sweep out; None if nothing is left to do.
+
+    Raises:
+        UserError: Another driver works on it, no Ray answers, or not even one trial fits.
+    """
+    driver = driver_of(folder / LEDGER_NAME)
+    if driver is not None:
+        raise taken(folder / LEDGER_NAME, driver)
+    if Stage.TEST in known.stages:
+        say("every run is done already: nothing is started")
+        return None
+    return Crew.start(prepared, say, address=options.address, slots=options.slots)
+
+
+def _notify_of_fault(prepared: Prepared, error: BaseException, say: Callable[[str], None]) -> None:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    notify(prepared.spec.notify, Message(prepared.sweep_id, status, text), say)
 
 
 def _run_locked(
@@ -84,24 +162,14 @@ def _run_locked(
     store: StoreLocation,
     folder: Path,
     ledger: Ledger,
+    learned: Mapping[str, Sequence[Learned]],
+    inbox: Inbox,
+    crew: Crew | None,
     warnings: tuple[str, ...],
     say: Callable[[str], None],
     stack: ExitStack,
 ) -> Outcome:
     sweep_id = prepared.sweep_id
-    known = replay(ledger.events())
-    say(f"sweep {sweep_id}" + (" (continued)" if known.runs else ""))
-    say(f"store: {store.described}")
-    say(f"files and logs: {folder}")
-    if known.runs:
-        reap(store, sweep_id)
-    if Stage.TEST in known.stages:
-        say("every run is done already: nothing is started")
-        crew = None
-    else:
-        # Ray takes seconds to start and the checks above are done: only now.
-        crew = Crew.start(prepared, say, address=options.address, slots=options.slots)
-        stack.callback(crew.dismiss)
     shipper = stack.enter_context(Shipper(store, sweep_id, prepared.spec.name, folder / "spool"))
     spool = Spool(folder / "spool", DRIVER)
     stack.callback(spool.close)
@@ -111,7 +179,7 @@ def _run_locked(
         prepared, store, folder, ledger, recorder, warnings, crew.cluster if crew else None
     )
     progress = Progress(sweep_id, _totals(prepared))
-    search = make_search(prepared, folder)
+    search = make_search(prepared, folder, learned)
     program = SweepProgram(
         prepared=prepared,
         folder=folder,
@@ -122,14 +190,16 @@ def _run_locked(
         reusable=finished_elsewhere(store.work, sweep_id, prepared.runtime, say),
         on_test=keeper.open_test,
         on_stage=keeper.save,
+        inbox=inbox,
+        retry_failed=options.retry_failed,
     )
     try:
         with progress:
             if crew is not None:
-                crew.work(program, sweep_id, folder)
+                _work(crew, program, sweep_id, folder, say)
             else:
                 assert program.next_job() is None, "the test stage is the last one with jobs"
-        code = _ending(program, recorder, keeper, say)
+        code, message = _ending(program, recorder, keeper, say)
     except BaseException as error:
         # A fault of ours or a second Ctrl-C: what ran is marked, so that nothing stays RUNNING.
         program.interrupt()
@@ -141,39 +211,77 @@ def _run_locked(
         shipped = shipper.drain(DRAIN_SECONDS)
     shutil.rmtree(folder / "ray", ignore_errors=True)  # Tune's own files: never read again
     trouble = shipper.trouble or (None if shipped else "not everything is shipped yet")
-    return Outcome(code, sweep_id, folder, store, trouble)
+    return Outcome(code, sweep_id, folder, store, message, trouble)
+
+
+def _work(
+    crew: Crew,
+    program: SweepProgram,
+    sweep_id: str,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """From the crew's first job to its last, which the ledger keeps for what it cost."""
+    limits = program.prepared.spec.limits
+    if not crew.resources.gpus and (limits.gpu_hours is not None or limits.usd is not None):
+        say("warning: trials use no GPU, so limits.gpu_hours and limits.usd are never reached")
+    program.driver_started(
+        DriverStarted(
+            user=person(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            slots=crew.slots,
+            cpus_per_trial=crew.resources.cpus,
+            gpus_per_trial=crew.resources.gpus,
+        )
+    )
+    try:
+        crew.work(program, sweep_id, folder)
+    finally:
+        program.driver_stopped()
 
 
 def _ending(
     program: SweepProgram, recorder: Recorder, keeper: Keeper, say: Callable[[str], None]
-) -> int:
-    """Saves what there is, ends the parent run, says how it went."""
+) -> tuple[int, str]:
+    """Saves what there is, ends the parent run, says how it went: exit code and one line."""
     if program.reused:
         say(f"{program.reused} finished runs of other sweeps were reused")
+    if program.course.note:
+        say(f"the search was ended by {program.course.note}")
+        recorder.parent_tags({"keepgain.search_ended": program.course.note})
+    spent = spent_text(program.meter.total(), program.prepared.spec.prices.gpu_hour_usd)
+    say(f"spent: {spent}")
     if program.finished and program.aborted is None:
-        keeper.decide()
+        for caution in keeper.decide():
+            say(f"warning: {caution}")
         recorder.parent_ended("FINISHED")
-        return EXIT_OK
+        return EXIT_OK, f"decided; spent: {spent}"
     open_runs = program.interrupt()
     keeper.save(keeper.stage)
     if program.aborted is not None:
         say(f"the sweep stopped: {program.aborted}")
         recorder.parent_tags({"keepgain.reason": program.aborted})
         recorder.parent_ended("FAILED")
-        return EXIT_FAILED
+        return EXIT_FAILED, f"stopped: {program.aborted}"
     recorder.parent_ended("KILLED")
-    say(f"interrupted: {open_runs} running jobs are marked so; the same command continues")
-    return EXIT_INTERRUPTED
+    by = program.reins.stopped_by
+    how = "interrupted" if by is None else f"stopped by {by}"
+    say(f"{how}: {open_runs} running jobs are marked so; the same command continues")
+    return EXIT_INTERRUPTED, f"{how} with {open_runs} open jobs; the same command continues"
 
 
-def make_search(prepared: Prepared, folder: Path) -> StratifiedSearch:
-    """The search of a spec; Optuna's journal goes to `folder`."""
+def make_search(
+    prepared: Prepared, folder: Path, learned: Mapping[str, Sequence[Learned]] | None = None
+) -> StratifiedSearch:
+    """The search of a spec; Optuna's journal goes to `folder`, `learned` is of a warm start."""
     spec = prepared.spec
     suites = prepared.score_suites("validation")
-    return StratifiedSearch(
+    stops = spec.search.stopping.enabled and len(prepared.rungs) > 1
+    search = StratifiedSearch(
         spec_space(prepared.loaded),
         models=[m.ref.name for m in prepared.models],
-        trials_per_model=spec.search.trials_per_model,
+        trials_per_model=prepared.trials,
         seed=spec.search.seed,
         objectives=directions(suites),
         constraints=constraint_names(suites, spec.question.max_forgetting),
@@ -181,16 +289,24 @@ def make_search(prepared: Prepared, folder: Path) -> StratifiedSearch:
         study_prefix=prepared.sweep_id,
         sampler=spec.search.sampler,
         generation_size=spec.search.generation_size,
+        mode=spec.search.mode,
+        storage=spec.search.storage,
+        rungs=len(prepared.rungs) if stops else 1,
+        quasi_random_at_least=spec.search.stopping.audit_trials if stops else 0,
+        configs=spec.search.configs or (),
     )
+    for model, trials in (learned or {}).items():
+        search.learn(model, trials)
+    return search
 
 
 def _totals(prepared: Prepared) -> dict[str, int]:
     models, spec = len(prepared.models), prepared.spec
-    confirmed = max(spec.confirm.finalists, models) * spec.confirm.seeds
-    base = models * (1 + len(prepared.arms))
+    confirmed = max(spec.confirm.finalists, models) * spec.confirm.first
+    base = sum(1 + len(prepared.arms_of(m.ref.name)) for m in prepared.models)
     return {
         Stage.BASE: base,
-        Stage.SEARCH: models * spec.search.trials_per_model,
+        Stage.SEARCH: sum(prepared.trials.values()),
         Stage.CONFIRM: confirmed,
         Stage.TEST: base + confirmed,
     }

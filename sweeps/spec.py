@@ -156,8 +156,18 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("question.cost"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or order by `cost: parameters`.",
         )
+    if spec.limits.usd is not None and spec.prices.gpu_hour_usd is None:
+        raise UserError(
+            "a limit in money needs a price.",
+            where=loaded.where("limits.usd"),
+            hint="Add `prices: {gpu_hour_usd: ...}`, or limit `gpu_hours`.",
+        )
     _check_scorers(loaded)
-    _check_micro_batches(loaded, spec_space(loaded))
+    _check_proxies(loaded)
+    space = spec_space(loaded)
+    _check_micro_batches(loaded, space)
+    _check_roles(loaded, space)
+    _check_sampler(loaded, space)
 
 
 def _check_scorers(loaded: LoadedSpec) -> None:
@@ -175,6 +185,52 @@ def _check_scorers(loaded: LoadedSpec) -> None:
                     hint=f"Give them one scorer, or `measures: behaviour` to one that is only "
                     f"to be shown beside {measures}.",
                 )
+
+
+def _check_proxies(loaded: LoadedSpec) -> None:
+    """A proxy stands in for a gain suite, and gains are averaged: so for all of them or for none,
+    and by one scorer."""
+    suites = loaded.spec.suites
+    proxies = {n: s for n, s in suites.items() if s.proxy_for is not None}
+    gains = [n for n, s in suites.items() if measures_of(n, s) == "gain"]
+    replaced: dict[str, str] = {}
+    for name, suite in proxies.items():
+        where, of = loaded.where(f"suites.{name}.proxy_for"), str(suite.proxy_for)
+        if of not in gains:
+            known = of in suites
+            raise UserError(
+                f"suite '{of}' does not measure gain." if known else f"unknown suite '{of}'.",
+                where=where,
+                hint=f"Suites that measure gain: {', '.join(gains)}.",
+            )
+        if measures_of(name, suite) != "behaviour":
+            raise UserError(
+                f"suite '{name}' stands in for '{of}' and measures {measures_of(name, suite)}.",
+                where=where,
+                hint="Give it `measures: behaviour`: it only ranks trials below the full budget.",
+            )
+        if of in replaced:
+            raise UserError(
+                f"'{replaced[of]}' and '{name}' both stand in for '{of}'.",
+                where=where,
+                hint="Leave `proxy_for` out of one of them.",
+            )
+        replaced[of] = name
+        if suite.scorer != next(iter(proxies.values())).scorer:
+            raise UserError(
+                f"proxies are scored by {next(iter(proxies.values())).scorer} and by "
+                f"{suite.scorer}; trials cannot be ranked by a mean of both.",
+                where=loaded.where(f"suites.{name}.scorer"),
+                hint="Give all proxies one scorer.",
+            )
+    left = [n for n in gains if n not in replaced]
+    if replaced and left:
+        raise UserError(
+            f"'{next(iter(replaced))}' has a proxy and '{left[0]}' has none; trials cannot be "
+            "ranked by a mean of both.",
+            where=loaded.where(f"suites.{left[0]}"),
+            hint="Give every suite that measures gain a proxy, or none.",
+        )
 
 
 def _check_micro_batches(loaded: LoadedSpec, space: "Space") -> None:
@@ -199,14 +255,32 @@ def _check_micro_batches(loaded: LoadedSpec, space: "Space") -> None:
             )
 
 
+def _check_roles(loaded: LoadedSpec, space: "Space") -> None:
+    from keepgain.sweeps.shares import refuse_missing_roles
+
+    try:
+        refuse_missing_roles(space, {name: data.role for name, data in loaded.spec.data.items()})
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "space")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
+
+
+def _check_sampler(loaded: LoadedSpec, space: "Space") -> None:
+    from keepgain.sweeps.search.points import check_points
+    from keepgain.sweeps.search.storage import check_url
+
+    search = loaded.spec.search
+    check_points(space, search.sampler, search.configs, loaded.where)
+    if search.storage is not None:
+        check_url(search.storage, loaded.where("search.storage"), connect=False)
+
+
 def _whole_values(dimension: "Dimension") -> list[int]:
-    from keepgain.sweeps.search.dimensions import Choice, Fixed, Whole
+    from keepgain.sweeps.search.dimensions import Whole, ends
 
     if isinstance(dimension, Whole):
         return list(range(dimension.low, dimension.high + 1, dimension.step))
-    if isinstance(dimension, Fixed):
-        return [dimension.value]
-    return list(dimension.choices) if isinstance(dimension, Choice) else []
+    return list(ends(dimension))
 
 
 def _check_suite(loaded: LoadedSpec, name: str, suite: SuiteSpec) -> None:

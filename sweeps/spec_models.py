@@ -22,6 +22,7 @@ from keepgain.core.formats import FIELD_NAMES, FormatName
 from keepgain.core.metrics import COSTS
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
+from keepgain.core.store.names import RESERVED_TAGS
 from keepgain.sweeps.spec_search import ConfirmSpec, LimitsSpec, NotifySpec, SearchSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -270,6 +271,17 @@ class SweepSpec(StrictModel):
     notify: NotifySpec = NotifySpec()
     tags: dict[str, str] = Field(default_factory=dict)
     """Of the sweep, e.g. `{team: search}`; shown in MLflow and by `sweep list --by team`."""
+
+    @field_validator("tags")
+    @classmethod
+    def _own_tags(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not name or name.startswith(RESERVED_TAGS):
+                raise ValueError(
+                    f"the tag '{name}' is not yours: names must not begin with "
+                    f"{' or '.join(RESERVED_TAGS)}"
+                )
+        return value
 
     @field_validator("name")
     @classmethod

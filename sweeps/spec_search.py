@@ -57,10 +57,12 @@ class SearchSpec(StrictModel):
 class LimitsSpec(StrictModel):
     """What the search may spend; the first limit reached ends it, and the finalists are confirmed.
 
-    Not part of the sweep's identity: raise a limit and run again, and the search goes on.
+    Nothing new begins then, and what runs goes on to its next rung (see `sweeps.limits`). Not part
+    of the sweep's identity: raise a limit and run again, and the search goes on.
     """
 
     trials: Count | None = None
+    """Over all base models; what is reused or repeated costs nothing."""
     tokens: Count | None = None
     """Training tokens over all trials of the search, replay included."""
     hours: Positive | None = None
@@ -76,7 +78,15 @@ class NotifySpec(StrictModel):
     command: str | None = None
     """Run by the shell with KEEPGAIN_SWEEP, KEEPGAIN_STATUS and KEEPGAIN_MESSAGE set."""
     webhook: str | None = None
-    """Gets a POST with the same as JSON."""
+    """Gets a POST with the same as JSON. `$NAME` is read from the environment when it is sent, so
+    that a secret address need not stand in the spec, which is recorded."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://", "$")):
+            raise ValueError("must be an http:// or https:// address, or $NAME of one")
+        return value
 
 
 class ConfirmSpec(StrictModel):
@@ -88,9 +98,20 @@ class ConfirmSpec(StrictModel):
     """Adaptive confirmation: seeds a finalist has at each look, ascending, e.g. [3, 6]. After each
     look only what is undecided gets more, with the error spent over the looks. Replaces `seeds`."""
 
+    @property
+    def first(self) -> int:
+        """Seeds that every finalist gets."""
+        return self.looks[0] if self.looks else self.seeds
+
+    @property
+    def most(self) -> int:
+        """Seeds that a finalist gets at most."""
+        return self.looks[-1] if self.looks else self.seeds
+
     @field_validator("looks")
     @classmethod
     def _looks_ascend(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and list(value) != sorted(set(value)):
-            raise ValueError("must be ascending numbers of seeds, e.g. [3, 6]")
+        if value is not None and (list(value) != sorted(set(value)) or value[0] < 2):
+            # With one seed a look knows no seed variance and can decide nothing.
+            raise ValueError("must be ascending numbers of seeds from 2 on, e.g. [3, 6]")
         return value

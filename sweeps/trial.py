@@ -5,9 +5,11 @@ point). One `step` is one rung. A worker of a single process is kept warm and se
 of the same actor; DeepSpeed leaves globals behind, so it gets a fresh process per rung.
 """
 
+import json
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from keepgain.core.errors import TrialFailure
 from keepgain.core.launch import LaunchSpec
 from keepgain.core.status import FailureCause
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
+from keepgain.sweeps.job import Execution
 
 REQUEST_KEY = "request"
 REPORT_KEY = "report_json"
@@ -57,16 +60,11 @@ class SweepTrial(tune.Trainable):
             self._request = self._request.model_copy(
                 update={"rung": report.rung + 1, "resume_from": report.checkpoint}
             )
-        execution = {
-            "host": socket.gethostname(),
-            "pid": self._worker_pid,
-            "began": began,
-            "ended": time.time(),
-        }
+        execution = Execution(socket.gethostname(), self._worker_pid, began, time.time())
+        # Not "done": then Tune would end the trial without showing the report to its scheduler.
         return {
             REPORT_KEY: report.model_dump_json(),
-            EXECUTION_KEY: execution,
-            "done": report.final,
+            EXECUTION_KEY: json.dumps(asdict(execution)),
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -1,6 +1,7 @@
 """The thin classes that Ray Tune calls; each only passes on to the program."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,14 @@ from ray.tune.progress_reporter import ProgressReporter
 from ray.tune.search import Searcher
 
 from keepgain.core.errors import TrialFailure
-from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
-from keepgain.sweeps.job import Execution, Job
-from keepgain.sweeps.trial import EXECUTION_KEY, REPORT_KEY, REQUEST_KEY
-from keepgain.sweeps.tune_runner import Program
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.protocol import Program
+from keepgain.sweeps.trial import REQUEST_KEY
 
 
 class JobSearcher(Searcher):
-    """Tune's searcher: hands out the program's jobs. Results go through `ProgramCallback`."""
+    """Tune's searcher: hands out the program's jobs. Reports go through `RungTrialScheduler`."""
 
     def __init__(self, program: Program, entry_point: str, env: dict[str, str]) -> None:
         super().__init__()
@@ -25,11 +25,15 @@ class JobSearcher(Searcher):
         self._worker = {"entry_point": entry_point, "env": env}
         self.jobs: dict[str, Job] = {}
         """Tune trial id → job."""
+        self.has_free_slot: Callable[[], bool] = lambda: True
+        """Set by whoever knows the slots: no job is handed out while it says no."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial; None: later; FINISHED: never."""
         if self._program.finished:
             return Searcher.FINISHED
+        if not self.has_free_slot():
+            return None
         job = self._program.next_job()
         if job is None:
             return Searcher.FINISHED if self._program.finished else None
@@ -58,24 +62,25 @@ class JobSearcher(Searcher):
 
 
 class ProgramCallback(Callback):
-    """Tells the program what became of its jobs, in the driver's main thread."""
+    """Tells the program of starts and failures, in the driver's main thread.
 
-    def __init__(self, program: Program, searcher: JobSearcher) -> None:
+    Args:
+        also: Called at every step of Tune's, some times a second.
+    """
+
+    def __init__(
+        self, program: Program, searcher: JobSearcher, also: Callable[[], None] = lambda: None
+    ) -> None:
         self._program = program
         self._searcher = searcher
+        self._also = also
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._also()
         self._program.on_tick()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._program.on_started(self._searcher.jobs[trial.trial_id])
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        report = RungReport.model_validate_json(result[REPORT_KEY])
-        execution = Execution(**result[EXECUTION_KEY])
-        self._program.on_report(self._searcher.jobs[trial.trial_id], report, execution)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         cause, detail = _failure(_error_of(trial))

@@ -8,51 +8,18 @@ continued sweep rebuilds its program from the ledger and starts a fresh Tuner.
 import logging
 import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from keepgain.core.launch import ResourceRequest
-from keepgain.core.record import RungReport
-from keepgain.core.status import FailureCause
-from keepgain.sweeps.job import Execution, Job
+from keepgain.sweeps.protocol import Program
 
 TRAINING_WORKER = "keepgain.trainers.worker"
 """Entry point of a trial's worker: named, never imported, so that the driver needs no torch."""
 
 SECONDS_TO_STOP = 5
 """After an interruption, a trial in the middle of a step is killed when this has passed."""
-
-
-class Program(Protocol):
-    """What the runner asks, always from the driver's main thread."""
-
-    def next_job(self) -> Job | None:
-        """The next job; None: nothing to start until a running one has ended."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """True when no job is left or running, or the sweep must stop."""
-        ...
-
-    def on_started(self, job: Job) -> None:
-        """The job's trial has begun to run."""
-        ...
-
-    def on_report(self, job: Job, report: RungReport, execution: Execution) -> None:
-        """The job has reached a rung; `execution` says where and when."""
-        ...
-
-    def on_failed(self, job: Job, cause: FailureCause, detail: str) -> None:
-        """The job's trial has ended badly."""
-        ...
-
-    def on_tick(self) -> None:
-        """Called some ten times a second: progress, heartbeat."""
-        ...
 
 
 def run_program(
@@ -88,14 +55,17 @@ def run_program(
 
     from keepgain.sweeps.trial import SweepTrial
     from keepgain.sweeps.tune_adapter import JobSearcher, ProgramCallback, SilentReporter
+    from keepgain.sweeps.tune_scheduler import RungTrialScheduler
 
     interruption = _Interruption()
-    program = _Watched(program, interruption.pass_on)
     searcher = JobSearcher(program, entry_point, env)
+    scheduler = RungTrialScheduler(program, searcher, slots)
+    searcher.has_free_slot = lambda: scheduler.has_free_slot
     tuner = tune.Tuner(
         tune.with_resources(SweepTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -104,7 +74,7 @@ def run_program(
         run_config=tune.RunConfig(
             name=sweep_id,
             storage_path=str(folder / "ray"),
-            callbacks=[ProgramCallback(program, searcher)],
+            callbacks=[ProgramCallback(program, searcher, interruption.pass_on)],
             progress_reporter=SilentReporter(),
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
@@ -171,31 +141,3 @@ class _Interruption:
 
     def _too_early(self, _number: int, _frame: FrameType | None) -> None:
         self.seen = self._early = True
-
-
-@dataclass
-class _Watched:
-    """A program, and what else is to be done at every tick."""
-
-    program: Program
-    also: Callable[[], None]
-
-    def next_job(self) -> Job | None:
-        return self.program.next_job()
-
-    @property
-    def finished(self) -> bool:
-        return self.program.finished
-
-    def on_started(self, job: Job) -> None:
-        self.program.on_started(job)
-
-    def on_report(self, job: Job, report: RungReport, execution: Execution) -> None:
-        self.program.on_report(job, report, execution)
-
-    def on_failed(self, job: Job, cause: FailureCause, detail: str) -> None:
-        self.program.on_failed(job, cause, detail)
-
-    def on_tick(self) -> None:
-        self.also()
-        self.program.on_tick()

@@ -5,11 +5,20 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from keepgain.analysis.cli import _parser as analyze_parser
 from keepgain.sweeps.cli.main import _parser as sweep_parser
 from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_search import (
+    ConfirmSpec,
+    LimitsSpec,
+    NotifySpec,
+    SearchSpec,
+    StalledSpec,
+    StoppingSpec,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
@@ -20,8 +29,8 @@ def commands() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
-            found += [(page.name, c.strip()) for c in COMMAND.findall(block)]
+        for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            found += [(page.name, c.strip()) for c in COMMAND.findall(block) if not kind]
         for inline in re.findall(r"`([^`\n]+)`", text):
             if inline.startswith(("sweep ", "analyze ", "ray job submit")):
                 whole = [c.strip() for c in COMMAND.findall(inline)]
@@ -66,3 +75,24 @@ def test_the_spec_of_the_page_is_a_spec(tmp_path: Path) -> None:
     path.write_text(example, encoding="utf-8")
     assert load_spec(path).spec.name == "ticket-routing"
     assert len(example.splitlines()) <= 25
+
+
+def yaml_blocks() -> list[str]:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", yaml_blocks()[1:])
+def test_the_other_examples_of_the_page_are_parts_of_a_spec(tmp_path: Path, block: str) -> None:
+    """Each replaces its keys in the first one."""
+    path = tmp_path / "sweep.yaml"
+    merged = {**yaml.safe_load(yaml_blocks()[0]), **yaml.safe_load(block)}
+    path.write_text(yaml.safe_dump(merged), encoding="utf-8")
+    load_spec(path)
+
+
+def test_the_spec_page_names_every_key_of_search_limits_and_confirmation() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    for model in (SearchSpec, StoppingSpec, StalledSpec, LimitsSpec, NotifySpec, ConfirmSpec):
+        for name in model.model_fields:
+            assert re.search(rf"[`{{ ]{name}[`:,}} ]", text), f"{model.__name__}.{name}"

@@ -103,7 +103,8 @@ def _analysis(rest: str, found: Import) -> str | None:
 
 
 def _sweeps(rest: str, found: Import) -> str | None:
-    if found.of(*TORCH):
+    draws_by_gp = rest == "search/samplers.py" and not found.top_level
+    if found.of(*TORCH) and not draws_by_gp:
         return "torch lives in the workers of trainers"
     gates = ("keepgain.core", "keepgain.sweeps.gates")
     if rest.startswith("gates/") and (

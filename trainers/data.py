@@ -11,6 +11,7 @@ import torch
 
 from keepgain.core.config import ModelRef, SourceRef, SuiteRef, TrialConfig
 from keepgain.core.errors import UserError
+from keepgain.core.identity import derive_seed
 from keepgain.core.rows import Row, read_rows
 from keepgain.trainers.encode import Encoded, encode_rows
 from keepgain.trainers.tokens import Codec
@@ -75,7 +76,15 @@ class DataCache:
                     f"the mixture names '{name}', the sources are: {', '.join(refs)}.",
                     where="mixture",
                 )
-        return {n: self._source(refs[n], config.model, codec, config.max_length) for n in wanted}
+        found = {n: self._source(refs[n], config.model, codec, config.max_length) for n in wanted}
+        if config.rows is None:
+            return found
+        return {
+            name: nested_subset(rows, refs[name].digest, config.rows)
+            if refs[name].role == "task"
+            else rows
+            for name, rows in found.items()
+        }
 
     def items(self, suite: SuiteRef) -> list[Row]:
         """The items of a suite.
@@ -107,6 +116,23 @@ class DataCache:
                 )
             _put(self._encoded, key, encode_rows(codec, rows, max_length))
         return self._encoded[key]
+
+
+def nested_subset(rows: Sequence[V], digest: str, count: int) -> list[V]:
+    """The first `count` rows of an order that the content fixes, as they stand in the file.
+
+    Args:
+        rows: All rows of a source.
+        digest: Of its content.
+        count: How many; a smaller set lies within a larger one.
+
+    Raises:
+        UserError: There are not so many.
+    """
+    if count > len(rows):
+        raise UserError(f"{count} rows are asked for, and there are {len(rows)}.", where="rows")
+    order = np.random.default_rng(derive_seed("rows", digest)).permutation(len(rows))
+    return [rows[i] for i in sorted(order[:count])]
 
 
 def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:

@@ -22,7 +22,12 @@ from keepgain.trainers.data import DataCache
 from keepgain.trainers.failures import reply_of
 from keepgain.trainers.methods import as_served, count_parameters, load_adapter
 from keepgain.trainers.models import BaseCache, Numerics, load_model, max_positions, numerics_of
-from keepgain.trainers.process import logging_to, peak_memory_bytes, reset_peak_memory
+from keepgain.trainers.process import (
+    hardware_label,
+    logging_to,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 from keepgain.trainers.reference import Prompting, prompting_of
 from keepgain.trainers.run import CARD, Run
 from keepgain.trainers.scoring import SuiteResult, score_suite
@@ -121,6 +126,7 @@ class Jobs:
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
             cost={**_cost(run.model, run.numerics, summary), **run.cost()},
             numerics=_tags(config.runtime, run.numerics),
+            hardware=hardware_label(run.numerics.device),
             drawn=run.mixture.drawn(),
             warnings=tuple(warnings),
         )
@@ -180,6 +186,7 @@ class Jobs:
                 "parameters": float(count_parameters(model)["parameters"]),
             },
             numerics=_tags(config.runtime, numerics),
+            hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
         )
 

@@ -5,9 +5,10 @@ layer by layer as what the backward pass keeps (no gradient checkpointing, atten
 score matrix), and are the part that may be off by some tens of percent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keepgain.core.config import LoraSettings, TrialConfig
+from keepgain.core.config import LoraSettings, Runtime, TrialConfig
 from keepgain.core.units import human_bytes, human_count
 from keepgain.trainers.cost import BYTES, Shape, lora_parameters
 
@@ -15,6 +16,7 @@ _ADAM_BYTES = 8
 """Two float32 moments."""
 _GRADIENT_BYTES = 4
 _MASTER_BYTES = 4
+ZERO_STAGES = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Estimate:
 def training_memory(
     shape: Shape, config: TrialConfig, *, length: int | None = None, dtype: str = "float32"
 ) -> Estimate:
-    """Peak memory of a training step.
+    """Peak memory of a training step on one rank, by the engine, ZeRO stage and world size of
+    `config.runtime`.
 
     Args:
         length: Tokens of the longest row; None: `config.max_length`.
@@ -57,41 +60,82 @@ def training_memory(
     """
     compute = BYTES[dtype]
     if config.method == "full":
-        parts = _full(shape, config, compute)
+        parts = _full(shape.parameters, config.runtime, compute)
     else:
-        parts = _adapters(shape, config.lora or LoraSettings(), compute)
-    rows = min(config.runtime.micro_batch_size or config.batch_size, config.batch_size)
+        parts = _adapters(shape, config.lora or LoraSettings(), config.runtime, compute)
+    share = -(-config.batch_size // config.runtime.world_size)
+    rows = min(config.runtime.micro_batch_size or share, share)
     tokens = rows * (length or config.max_length)
     return Estimate((*parts, *_activations(shape, tokens, compute)))
 
 
-def _full(shape: Shape, config: TrialConfig, compute: int) -> tuple[Part, ...]:
-    """Weights in float32 (see `methods`), plus the copies of a 16-bit forward pass."""
-    n = shape.parameters
-    count = human_count(n)
-    shared = max(config.runtime.world_size, 1) if config.runtime.zero_stage else 1
-    split = f" / {shared} ranks" if shared > 1 else ""
+def memory_by_stage(
+    shape: Shape,
+    config: TrialConfig,
+    *,
+    worlds: Sequence[int] = (1, 2, 4, 8),
+    length: int | None = None,
+    dtype: str = "float32",
+) -> dict[tuple[int, int], Estimate]:
+    """(ZeRO stage, ranks) → memory of one rank under DeepSpeed; ranks that do not divide the batch
+    are left out. Arguments as of `training_memory`."""
+    found = {}
+    for world in worlds:
+        if config.batch_size % world:
+            continue
+        for stage in ZERO_STAGES:
+            update = {"engine": "deepspeed", "zero_stage": stage, "world_size": world}
+            runtime = config.runtime.model_copy(update=update)
+            spread = config.model_copy(update={"runtime": runtime})
+            found[stage, world] = training_memory(shape, spread, length=length, dtype=dtype)
+    return found
+
+
+def _full(n: int, runtime: Runtime, compute: int) -> tuple[Part, ...]:
+    """Weights in float32 (see `methods`) and the copies of a 16-bit forward pass; under DeepSpeed
+    weights in the dtype of computation and the optimizer's own float32 copy of them."""
+    held = compute if runtime.engine == "deepspeed" else _MASTER_BYTES
     parts = [
-        Part("weights", n * _MASTER_BYTES, f"{count} x {_MASTER_BYTES} B (float32)"),
-        Part("gradients", n * _GRADIENT_BYTES, f"{count} x {_GRADIENT_BYTES} B"),
-        Part("AdamW moments", n * _ADAM_BYTES // shared, f"{count} x {_ADAM_BYTES} B{split}"),
+        _part("weights", n, held, _spread(runtime, 3)),
+        _part("gradients", n, held, _spread(runtime, 2)),
+        _part("AdamW moments", n, _ADAM_BYTES, _spread(runtime, 1)),
     ]
-    if compute < _MASTER_BYTES:
-        parts.append(Part("16-bit copies", n * compute, f"{count} x {compute} B (autocast)"))
+    if runtime.engine != "deepspeed" and compute < held:
+        parts.append(_part("16-bit copies", n, compute, 1))
+    if runtime.engine == "deepspeed" and (runtime.zero_stage or compute < _MASTER_BYTES):
+        parts.append(_part("float32 copy", n, _MASTER_BYTES, _spread(runtime, 1)))
     return tuple(parts)
 
 
-def _adapters(shape: Shape, lora: LoraSettings, compute: int) -> tuple[Part, ...]:
-    n, a = shape.parameters, lora_parameters(shape, lora.rank, lora.targets)
+def _adapters(shape: Shape, lora: LoraSettings, runtime: Runtime, compute: int) -> tuple[Part, ...]:
+    a = lora_parameters(shape, lora.rank, lora.targets)
+    size = (
+        a * _MASTER_BYTES // _spread(runtime, 3)
+        + a * _GRADIENT_BYTES // _spread(runtime, 2)
+        + a * _ADAM_BYTES // _spread(runtime, 1)
+    )
     each = _MASTER_BYTES + _GRADIENT_BYTES + _ADAM_BYTES
+    split = f", by ZeRO {runtime.zero_stage} over {runtime.world_size} ranks"
     return (
-        Part("frozen weights", n * compute, f"{human_count(n)} x {compute} B"),
+        _part("frozen weights", shape.parameters, compute, _spread(runtime, 3)),
         Part(
             "adapters",
-            a * each,
-            f"{human_count(a)} (rank {lora.rank}) x {each} B: weight, gradient, moments",
+            size,
+            f"{human_count(a)} (rank {lora.rank}) x {each} B: weight, gradient, moments"
+            + (split if size < a * each else ""),
         ),
     )
+
+
+def _spread(runtime: Runtime, stage: int) -> int:
+    """Over how many ranks a part lies that ZeRO splits from `stage` on (Rajbhandari et al. 2020,
+    arXiv 1910.02054): 1 the optimizer's states, 2 the gradients too, 3 the weights too."""
+    return runtime.world_size if runtime.zero_stage >= stage else 1
+
+
+def _part(name: str, n: int, each: int, ranks: int) -> Part:
+    split = f" / {ranks} ranks" if ranks > 1 else ""
+    return Part(name, n * each // ranks, f"{human_count(n)} x {each} B{split}")
 
 
 def _activations(shape: Shape, tokens: int, compute: int) -> tuple[Part, ...]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from keepgain.core.hardware import cpu_label
+
 log = logging.getLogger(__name__)
 
 
@@ -24,6 +26,13 @@ def prepare_libraries() -> None:
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Filling fresh memory with NaN only serves to find reads of it, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def hardware_label(device: torch.device) -> str:
+    """What a run computes on: the GPU's model, or the CPU's with the threads of this process."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_label(torch.get_num_threads())
 
 
 def reset_peak_memory() -> None:

@@ -1,7 +1,8 @@
 """Records the tables: trains every configuration of the grid with every seed, and can be stopped.
 
 Each run appends one line to `WORK/DOMAIN.jsonl` as soon as it is done; a second call goes on with
-the runs that are missing. `--assemble` writes `tables/DOMAIN.parquet` from what is there.
+the runs that neither that file nor `tables/DOMAIN.parquet` has, so that a recording may be finished
+on another machine. `--assemble` writes the tables from both.
 
     python benchmarks/search/record.py --work /tmp/grid --processes 2
     python benchmarks/search/record.py --work /tmp/grid --assemble
@@ -26,6 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 from grid import DOMAINS, SEEDS, Cell, cells, prepared_grid, trial_config
+from tables import Bases, Runs, cpu_model, described, read_table, write_table
 
 from keepgain.core.items import read_items
 from keepgain.core.work import ScoreRequest, TrainRequest
@@ -104,6 +106,7 @@ def work(number: int, folder: Path, queue: "multiprocessing.Queue[Task | None]")
             "trial_id": config.trial_id,
             "rungs": train(jobs, request),
             "seconds": round(time.perf_counter() - began, 2),
+            "cpu": cpu_model(),
         }
         append(folder / f"{domain}.jsonl", line)
 
@@ -117,21 +120,22 @@ def append(path: Path, line: dict[str, Any]) -> None:
         os.fsync(handle.fileno())
 
 
-def done(folder: Path, domain: str) -> dict[tuple[Cell, int], dict[str, Any]]:
-    """What is recorded already; a line torn by a crash is left out, with a word."""
+def done(folder: Path, domain: str) -> Runs:
+    """What is recorded already, in the table of the repository or in the work folder; a line torn
+    by a crash is left out, with a word."""
     path = folder / f"{domain}.jsonl"
-    found: dict[tuple[Cell, int], dict[str, Any]] = {}
+    _, found = read_table(domain)
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
             print(f"{path}: a torn line is left out", file=sys.stderr)
             continue
-        found[Cell(**entry["cell"]), entry["seed"]] = entry
+        found[Cell(**entry["cell"]), entry["seed"]] = {"cpu": cpu_model()} | entry
     return found
 
 
-def bases(folder: Path, domain: str) -> dict[str, dict[str, Any]]:
+def bases(folder: Path, domain: str) -> Bases:
     """Scores of the untrained models."""
     from keepgain.trainers.jobs import Jobs
 
@@ -146,7 +150,10 @@ def bases(folder: Path, domain: str) -> dict[str, dict[str, Any]]:
         )
         reply = jobs.do(request)
         assert reply.report is not None, reply.detail
-        found[model.ref.name] = kept(reply.report, own)
+        found[model.ref.name] = {
+            "trial_id": config.trial_id,
+            "cpu": cpu_model(),
+        } | kept(reply.report, own)
     return found
 
 
@@ -185,10 +192,9 @@ def main() -> None:
     parser.add_argument("--assemble", action="store_true", help="write the tables, train nothing")
     options = parser.parse_args()
     if options.assemble:
-        from tables import write_table
-
         for domain in DOMAINS:
             write_table(domain, bases(options.work, domain), done(options.work, domain))
+            print(described(domain))
         return
     record(options.work, options.processes, options.limit)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keepgain.core.errors import UserError
 from keepgain.core.store.client import new_client, quiet_imports, require_reachable, store_errors
-from keepgain.core.store.location import StoreLocation
+from keepgain.core.store.location import StoreLocation, make_private
 from keepgain.core.store.names import experiment_name
 
 LOCK_NAME = ".bootstrap.lock"
@@ -29,7 +29,7 @@ def prepare_store(location: StoreLocation, sweep_name: str) -> str:
     require_reachable(location)
     folder = location.folder or location.work.parent
     with _writable(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         location.work.mkdir(mode=0o700, exist_ok=True)
     with exclusive(folder / LOCK_NAME):
         if location.database is not None:

@@ -66,13 +66,14 @@ class StoreLocation:
 
 
 def resolve_store(
-    explicit: str | None, *, create: bool = False, cwd: Path | None = None
+    explicit: str | None, *, create: bool = False, make: bool = True, cwd: Path | None = None
 ) -> StoreLocation:
     """Finds the store: `--store`, KEEPGAIN_STORE, MLFLOW_TRACKING_URI, nearest `.keepgain` upwards.
 
     Args:
         explicit: What `--store` says.
-        create: Make the folder (mode 0700) if there is none; else nothing is written.
+        create: A new store is allowed, and its folder is made (mode 0700).
+        make: False: the folder is left to `bootstrap.prepare_store`, and nothing is written.
         cwd: Where relative paths and the search upwards start; None: the working directory.
 
     Raises:
@@ -84,8 +85,8 @@ def resolve_store(
         location = _from_text(text, source, here, create)
     else:
         location = _from_tree(here, create)
-    if create:
-        _make_private(location.folder or location.work.parent)
+    if create and make:
+        make_private(location.folder or location.work.parent)
     return location
 
 
@@ -258,7 +259,7 @@ def _refuse_file_store(text: str, source: str) -> None:
         )
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Creates a folder that only its owner can read; one that exists is left as it is."""
     if folder.is_dir():
         return

@@ -2,7 +2,9 @@
 
 import fcntl
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +14,18 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import (
     METRIC_COMPLETED,
+    METRIC_CPU_HOURS,
     METRIC_FAILED,
+    METRIC_GPU_HOURS,
+    METRIC_TOKENS,
+    METRIC_TRIALS,
+    METRIC_USD,
     RECORD_FOLDER,
+    RESERVED_TAGS,
     TAG_STAGE,
     TAG_SWEEP_NAME,
+    TAG_USER,
+    original_key,
 )
 from keepgain.core.store.reader import mlflow_sweeps
 from keepgain.core.store.record_files import RECORD_NAME, load_record
@@ -55,6 +65,66 @@ def list_sweeps(location: StoreLocation) -> list[SweepSummary]:
         for sweep_id, created, run in mlflow_sweeps(location):
             found.setdefault(sweep_id, _from_run(sweep_id, created, run))
     return sorted(found.values(), key=lambda s: (-s.created_ms, s.id))
+
+
+@dataclass(frozen=True)
+class SweepCosts:
+    """What a sweep cost so far, as its parent run says; None: it does not say."""
+
+    id: str
+    created_ms: float
+    user: str | None
+    tags: dict[str, str]
+    """Of the spec."""
+    trials: int | None
+    """Trained, seeds counted apart."""
+    tokens: int | None
+    """Of training."""
+    gpu_hours: float | None
+    cpu_hours: float | None
+    usd: float | None
+    """None also without a price in the spec."""
+
+
+@dataclass(frozen=True)
+class CostTotal:
+    """Sums over a group of sweeps, of the figures that are known."""
+
+    group: str
+    sweeps: int
+    trials: int
+    tokens: int
+    gpu_hours: float
+    cpu_hours: float
+    usd: float | None
+    """None if no sweep of the group has a price."""
+    unpriced: int
+    """Sweeps without one that used GPUs: the sum leaves them out."""
+
+
+NO_GROUP = "(none)"
+
+
+def list_costs(location: StoreLocation) -> list[SweepCosts]:
+    """All sweeps of a store by its parent runs alone, newest first.
+
+    Raises:
+        UserError: The store cannot be reached.
+    """
+    found = [_costs(sweep_id, created, run) for sweep_id, created, run in mlflow_sweeps(location)]
+    return sorted(found, key=lambda c: (-c.created_ms, c.id))
+
+
+def cost_totals(costs: Iterable[SweepCosts], by: str | None) -> list[CostTotal]:
+    """Sums by month (UTC), by user, or by the value of a tag; None: one sum of everything.
+
+    Args:
+        by: `month`, `user`, `tag:NAME`, or the name of a tag with another name than those.
+    """
+    groups: dict[str, list[SweepCosts]] = {}
+    for one in costs:
+        groups.setdefault(_group(one, by), []).append(one)
+    return [_total(name, groups[name]) for name in sorted(groups)]
 
 
 def is_running(sweep_folder: Path) -> bool:
@@ -135,3 +205,44 @@ def _from_run(sweep_id: str, created_ms: float, run: Any) -> SweepSummary:
 
 def _count(metrics: dict[str, float], name: str) -> int | None:
     return int(metrics[name]) if name in metrics else None
+
+
+def _costs(sweep_id: str, created_ms: float, run: Any) -> SweepCosts:
+    tags, metrics = run.data.tags, run.data.metrics
+    return SweepCosts(
+        id=sweep_id,
+        created_ms=created_ms,
+        user=tags.get(TAG_USER),
+        tags={original_key(k): v for k, v in tags.items() if not k.startswith(RESERVED_TAGS)},
+        trials=_count(metrics, METRIC_TRIALS),
+        tokens=_count(metrics, METRIC_TOKENS),
+        gpu_hours=metrics.get(METRIC_GPU_HOURS),
+        cpu_hours=metrics.get(METRIC_CPU_HOURS),
+        usd=metrics.get(METRIC_USD),
+    )
+
+
+def _group(one: SweepCosts, by: str | None) -> str:
+    match by:
+        case None:
+            return "all"
+        case "month":
+            return datetime.fromtimestamp(one.created_ms / 1000, UTC).strftime("%Y-%m")
+        case "user":
+            return one.user or NO_GROUP
+        case _:
+            return one.tags.get(by.removeprefix("tag:"), NO_GROUP)
+
+
+def _total(name: str, costs: list[SweepCosts]) -> CostTotal:
+    priced = [c.usd for c in costs if c.usd is not None]
+    return CostTotal(
+        group=name,
+        sweeps=len(costs),
+        trials=sum(c.trials or 0 for c in costs),
+        tokens=sum(c.tokens or 0 for c in costs),
+        gpu_hours=sum(c.gpu_hours or 0.0 for c in costs),
+        cpu_hours=sum(c.cpu_hours or 0.0 for c in costs),
+        usd=sum(priced) if priced else None,
+        unpriced=sum(c.usd is None and bool(c.gpu_hours) for c in costs),
+    )

@@ -10,7 +10,9 @@ from importlib import import_module
 
 from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
 
-COMMANDS = ("init", "check", "plan", "run", "list", "status", "logs", "ui")
+COMMANDS = (
+    "init", "check", "plan", "run", "list", "status", "stop", "pause", "add", "logs", "ui",
+)  # fmt: skip
 
 EPILOG = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
@@ -18,6 +20,8 @@ EPILOG = """examples:
   sweep plan sweep.yaml           # trials, tokens, memory, time
   sweep run sweep.yaml            # run it; run it again to continue it
   sweep status last               # what is done, what failed and why
+  sweep stop last                 # also: pause, resume, add
+  sweep list --costs --by month   # tokens, hours, money
   sweep ui                        # the MLflow UI on this store
   analyze last                    # which model size and settings to use
   ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain

@@ -12,6 +12,7 @@ EPILOG = """examples:
   sweep run sweep.yaml --profile smoke          # the spec's small variant
   sweep run sweep.yaml --store /shared/keepgain # or http://HOST:5000, sqlite:///PATH
   sweep run sweep.yaml --address auto           # on the Ray cluster that runs here
+  sweep run sweep.yaml --retry-failed           # and ask again for the trials that failed
   ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
 
 With a server inside a Ray job, KEEPGAIN_WORK names the folder of ledger and checkpoints.
@@ -20,7 +21,7 @@ Running the same spec again continues it; what failed for want of a worker or of
 scores without which nothing can be decided, are tried again.
 
 Exit codes: 0 decided, 1 stopped (it says why), 2 input that cannot be used (nothing was written),
-130 interrupted (the same command continues).
+130 interrupted, or ended by `sweep stop` (the same command continues).
 """
 
 
@@ -36,6 +37,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--store", help="where to record: a folder or an MLflow tracking URI")
     parser.add_argument("--address", help="a Ray cluster; default: RAY_ADDRESS, else a local Ray")
     parser.add_argument("--slots", type=_count, help="trials at a time; default: as many as fit")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="ask again for what failed in an open stage"
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,7 +48,15 @@ def run(args: argparse.Namespace) -> int:
     from keepgain.sweeps.run import RunOptions, run_sweep
 
     outcome = run_sweep(
-        RunOptions(args.spec, args.profile, args.store, args.address, args.slots), say
+        RunOptions(
+            spec=args.spec,
+            profile=args.profile,
+            store=args.store,
+            address=args.address,
+            slots=args.slots,
+            retry_failed=args.retry_failed,
+        ),
+        say,
     )
     if outcome.trouble is not None:
         say(f"warning: MLflow does not have the whole record ({outcome.trouble})")

@@ -30,12 +30,11 @@ def run(args: argparse.Namespace) -> int:
 
     from keepgain.core.status import Stage
     from keepgain.core.store.location import resolve_store
-    from keepgain.core.store.summary import list_sweeps
-    from keepgain.sweeps.overview import ago, counts, failures, find_sweep, read_runs
+    from keepgain.sweeps.overview import ago, counts, failures, find_summary, read_runs
 
     location = resolve_store(args.store)
-    folder = find_sweep(location, args.sweep)
-    summary = next(s for s in list_sweeps(location) if s.id == folder.name)
+    summary = find_summary(location, args.sweep)
+    folder = location.sweep_folder(summary.id)
     runs = read_runs(folder)
     stages, failed = counts(runs), failures(runs)
     if args.json:

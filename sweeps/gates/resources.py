@@ -19,6 +19,8 @@ class Machine:
     gpus: int = 0
     gpu_memory_bytes: int | None = None
     """Of the smallest GPU; None: no GPU, or not known."""
+    gpu_name: str | None = None
+    """Model of the first GPU; None: no GPU, or not known."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,13 @@ class Slots:
 
 def detect_machine() -> Machine:
     """Asks the operating system and `nvidia-smi`."""
-    memory = _gpu_memory()
+    gpus = _gpus()
     return Machine(
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cpu_count(),
         memory_bytes=_memory_bytes(),
-        gpus=len(memory),
-        gpu_memory_bytes=min((m for m in memory if m is not None), default=None),
+        gpus=len(gpus),
+        gpu_memory_bytes=min((m for _, m in gpus if m is not None), default=None),
+        gpu_name=gpus[0][0] if gpus else None,
     )
 
 
@@ -144,27 +147,34 @@ def _memory_bytes() -> int:
     return total
 
 
-def _gpu_memory() -> list[int | None]:
-    """Bytes of each visible GPU; None where only its device file is known."""
+_Gpu = tuple[str | None, int | None]
+"""Model and bytes of memory; None where only the device file is known."""
+
+
+def _gpus() -> list[_Gpu]:
+    """The visible GPUs."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = _ask_nvidia_smi()
     if found is None:
-        found = [None for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()]
+        found = [(None, None) for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()]
     if visible is None:
         return found
     chosen = [v for v in visible.split(",") if v.strip() and v.strip() != "-1"]
     return found[: len(chosen)]
 
 
-def _ask_nvidia_smi() -> list[int | None] | None:
+def _ask_nvidia_smi() -> list[_Gpu] | None:
     """None where there is no such program, or it fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
-    command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    command = [program, "--query-gpu=memory.total,name", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    lines = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-    return [int(line) << 20 if line.isdigit() else None for line in lines]
+    rows = [line.partition(",") for line in answer.stdout.splitlines() if line.strip()]
+    return [
+        (name.strip() or None, int(size) << 20 if size.strip().isdigit() else None)
+        for size, _, name in rows
+    ]

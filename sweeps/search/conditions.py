@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.sweeps.search.dimensions import Choice, Dimension, Fixed
+from keepgain.sweeps.search.dimensions import Choice, Dimension, Fixed, Ordered
 from keepgain.sweeps.search.searchable import nearest
 
 
@@ -56,9 +56,14 @@ def _lora_only(name: str, dimensions: Mapping[str, Dimension], where: str) -> tu
 
 
 def _values(dimension: Dimension) -> tuple[Any, ...]:
-    if isinstance(dimension, Fixed):
-        return (dimension.value,)
-    return dimension.choices if isinstance(dimension, Choice) else ()
+    match dimension:
+        case Fixed():
+            return (dimension.value,)
+        case Choice():
+            return dimension.choices
+        case Ordered():
+            return dimension.values
+    return ()
 
 
 def _condition(
@@ -75,7 +80,7 @@ def _condition(
         raise UserError(
             f"the condition names '{parent}', which is a range.",
             where=where,
-            hint="A condition needs a parameter with a list of values.",
+            hint="A condition needs a parameter with a list of values, or `ordered` ones.",
         )
     given = raw if isinstance(raw, list) else [raw]
     for value in given:

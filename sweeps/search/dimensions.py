@@ -1,6 +1,7 @@
-"""One searched parameter: what a range is, what a drawn value becomes, and how YAML says it."""
+"""One searched parameter: what a range is, and what a drawn value becomes; `forms` reads them."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from keepgain.core.errors import UserError
-from keepgain.sweeps.search.searchable import check_value
-
 SIGNIFICANT_DIGITS = 6
-"""Drawn reals are rounded to these, so that ids are readable and follow from what is printed."""
+"""Reals drawn from a continuum are rounded to these, so that ids are readable and follow from what
+is printed."""
+STEP_DIGITS = 12
+"""Reals on a grid are rounded to these: enough to take off what the steps' sum has of noise, and
+too many to make two points of a grid one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Choice:
         """Number of values."""
         return len(self.choices)
 
+    def points(self) -> Iterator[Any]:
+        """Every raw value."""
+        return iter(self.choices)
+
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         """Draws."""
         return trial.suggest_categorical(name, self.choices)
@@ -63,8 +69,50 @@ class Choice:
         """The value that a recorded draw stands for; ValueError where it is none of ours."""
         return self.choices[self.choices.index(raw)]
 
+    def raw(self, value: Any) -> Any:
+        """The raw value of a value; ValueError where it is none of ours."""
+        return self.settle(value)
+
     def __str__(self) -> str:
         return f"one of {', '.join(map(str, self.choices))}"
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """One of several numbers in ascending order, drawn by its place: neighbours are near."""
+
+    values: tuple[Any, ...]
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """For Optuna: of the place, from 0."""
+        return IntDistribution(0, len(self.values) - 1)
+
+    @property
+    def count(self) -> int | None:
+        """Number of values."""
+        return len(self.values)
+
+    def points(self) -> Iterator[int]:
+        """Every raw value."""
+        return iter(range(len(self.values)))
+
+    def suggest(self, trial: optuna.Trial, name: str) -> int:
+        """Draws the place."""
+        return trial.suggest_int(name, 0, len(self.values) - 1)
+
+    def settle(self, raw: Any) -> Any:
+        """The value at a recorded place; ValueError where there is none."""
+        if isinstance(raw, bool) or raw not in range(len(self.values)):
+            raise ValueError(raw)
+        return self.values[int(raw)]
+
+    def raw(self, value: Any) -> int:
+        """The place of a value; ValueError where it is none of ours."""
+        return self.values.index(value)
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(str, self.values))}, in this order"
 
 
 @dataclass(frozen=True)
@@ -86,17 +134,35 @@ class Real:
         """Number of values; None: a continuum."""
         return None if self.step is None else round((self.high - self.low) / self.step) + 1
 
+    def points(self) -> Iterator[float]:
+        """Every raw value; only with a step."""
+        assert self.count is not None
+        return (self._at(place) for place in range(self.count))
+
     def suggest(self, trial: optuna.Trial, name: str) -> float:
         """Draws, unrounded."""
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def settle(self, raw: Any) -> float:
-        """Rounds to `SIGNIFICANT_DIGITS`, never beyond the range; ValueError outside of it."""
-        value = float(raw)
-        if not self.low <= value <= self.high:
+        """Rounds, never beyond the range; ValueError outside of it."""
+        if self.step is not None:  # the last points may be beyond by the noise of their sum
+            place = round((float(raw) - self.low) / self.step)
+            value = self._at(place)
+            if not 0 <= place < (self.count or 0) or not math.isclose(value, raw, abs_tol=1e-12):
+                raise ValueError(raw)
+        elif self.low <= float(raw) <= self.high:
+            value = float(f"{float(raw):.{SIGNIFICANT_DIGITS}g}")
+        else:
             raise ValueError(raw)
-        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-        return min(max(rounded, self.low), self.high)
+        return min(max(value, self.low), self.high)
+
+    def _at(self, place: int) -> float:
+        return float(f"{self.low + place * (self.step or 0.0):.{STEP_DIGITS}g}")
+
+    def raw(self, value: Any) -> float:
+        """A raw value that settles to this one, or to it rounded; ValueError outside the range."""
+        self.settle(value)
+        return float(value)
 
     def __str__(self) -> str:
         how = "log" if self.log else f"steps of {self.step:g}" if self.step else "uniform"
@@ -122,6 +188,10 @@ class Whole:
         """Number of values."""
         return (self.high - self.low) // self.step + 1
 
+    def points(self) -> Iterator[int]:
+        """Every raw value."""
+        return iter(range(self.low, self.high + 1, self.step))
+
     def suggest(self, trial: optuna.Trial, name: str) -> int:
         """Draws."""
         return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
@@ -132,128 +202,26 @@ class Whole:
             raise ValueError(raw)
         return int(raw)
 
+    def raw(self, value: Any) -> int:
+        """The raw value of a value; ValueError where it is none of ours."""
+        return self.settle(value)
+
     def __str__(self) -> str:
         how = "log" if self.log else f"steps of {self.step}"
         return f"{self.low} to {self.high}, whole, {how}"
 
 
-Dimension = Fixed | Choice | Real | Whole
-
-_FORMS = ("log", "uniform", "int", "log_int", "choice", "value")
-_FORMS_HINT = (
-    "Allowed: a value, a list of values, {uniform: [a, b]}, {log: [a, b]}, {int: [a, b]}, "
-    "{log_int: [a, b]}, each with `when:`, and `step:` with uniform and int."
-)
+Dimension = Fixed | Choice | Ordered | Real | Whole
 
 
-def parse_dimension(name: str, raw: Any, where: str) -> tuple[Dimension, Any]:
-    """Reads one entry of a space.
-
-    Args:
-        name: A name in `SEARCHABLE`.
-        raw: Its value in the YAML file.
-        where: `file:space.NAME`, for messages.
-
-    Returns:
-        The dimension, and what stands under `when:` (None: nothing).
-
-    Raises:
-        UserError: Not one of the forms, or a value that the trial would not accept.
-    """
-    if isinstance(raw, list):
-        return _choice(name, raw, where), None
-    if not isinstance(raw, dict):
-        return Fixed(check_value(name, raw, where)), None
-    unknown = sorted(str(k) for k in raw if k not in (*_FORMS, "step", "when"))
-    if unknown:
-        raise UserError(f"unknown key '{unknown[0]}'.", where=where, hint=_FORMS_HINT)
-    forms = [f for f in _FORMS if f in raw]
-    if len(forms) != 1:
-        given = " and ".join(forms) or "none"
-        raise UserError(f"one range is needed; given: {given}.", where=where, hint=_FORMS_HINT)
-    form, when = forms[0], raw.get("when")
-    if "when" in raw and not isinstance(when, dict):
-        raise UserError(
-            f"`when` must be a mapping (given: {when!r}).", where=where, hint="when: {method: lora}"
-        )
-    if "step" in raw and form not in ("uniform", "int"):
-        raise UserError(f"`step` has no meaning with `{form}`.", where=where, hint="Leave it out.")
-    return _range(name, form, raw, where), when
-
-
-def _choice(name: str, raw: Any, where: str) -> Choice:
-    if not isinstance(raw, list) or not raw:
-        raise UserError(
-            f"a list with at least one value is needed (given: {raw!r}).",
-            where=where,
-            hint="For one value write it without a list.",
-        )
-    values = tuple(check_value(name, v, where) for v in raw)
-    twice = [v for i, v in enumerate(values) if v in values[:i]]
-    if twice:
-        raise UserError(f"{twice[0]!r} is in the list twice.", where=where, hint="Keep one.")
-    return Choice(values)
-
-
-def _range(name: str, form: str, raw: dict[str, Any], where: str) -> Dimension:
-    if form == "value":
-        return Fixed(check_value(name, raw["value"], where))
-    if form == "choice":
-        return _choice(name, raw["choice"], where)
-    low, high = _bounds(raw[form], form, where)
-    if form in ("log", "log_int") and low <= 0:
-        raise UserError(
-            f"a logarithmic range needs a lower end above 0 (given: {low:g}).",
-            where=where,
-            hint="Use uniform or int, or a small positive lower end.",
-        )
-    if form in ("int", "log_int"):
-        return _whole(name, form, low, high, raw.get("step", 1), where)
-    for end in (float(low), float(high)):
-        check_value(name, end, where, hint="For whole numbers use int or log_int.")
-    if "step" not in raw:
-        return Real(float(low), float(high), log=form == "log")
-    step = _number(raw["step"], "step", where)
-    count = math.floor((high - low) / step + 1e-9) if step > 0 else 0
-    if count < 1:
-        raise UserError(
-            f"step {step:g} does not fit between {low:g} and {high:g}.",
-            where=where,
-            hint="It must be positive and at most the width of the range.",
-        )
-    # The last value reached is the upper end, as in Optuna, said here without its warning.
-    return Real(float(low), float(f"{low + count * step:.12g}"), step=float(step))
-
-
-def _whole(name: str, form: str, low: float, high: float, step: Any, where: str) -> Whole:
-    for end in (low, high):
-        if end != int(end):
-            raise UserError(f"`{form}` needs whole numbers (given: {end:g}).", where=where)
-        check_value(name, int(end), where)
-    if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= high - low:
-        raise UserError(
-            f"`step` must be a whole number from 1 to {high - low:g} (given: {step!r}).",
-            where=where,
-        )
-    return Whole(int(low), int(low + (high - low) // step * step), form == "log_int", step)
-
-
-def _bounds(raw: Any, form: str, where: str) -> tuple[float, float]:
-    if not isinstance(raw, list) or len(raw) != 2:
-        raise UserError(
-            f"`{form}` needs two numbers (given: {raw!r}).", where=where, hint=f"{form}: [a, b]"
-        )
-    low, high = (_number(v, form, where) for v in raw)
-    if low >= high:
-        raise UserError(
-            f"the lower end must be below the upper one (given: [{low:g}, {high:g}]).",
-            where=where,
-            hint="For one value write it without a range." if low == high else "Swap them.",
-        )
-    return low, high
-
-
-def _number(raw: Any, what: str, where: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise UserError(f"`{what}` needs a finite number (given: {raw!r}).", where=where)
-    return raw
+def ends(dimension: Dimension) -> tuple[Any, ...]:
+    """The ends of a range, or all values where there is no range: what the extremes are made of."""
+    match dimension:
+        case Fixed():
+            return (dimension.value,)
+        case Choice():
+            return dimension.choices
+        case Ordered():
+            return dimension.values
+        case Real() | Whole():
+            return (dimension.low, dimension.high)

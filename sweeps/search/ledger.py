@@ -10,7 +10,8 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal
@@ -19,12 +20,32 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from keepgain.core.config import Arm
 from keepgain.core.errors import UserError
-from keepgain.core.record import Origin, RungReport, RunKind
+from keepgain.core.record import LookRecord, Origin, RungReport, RunKind
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 
 
-class SearchStarted(StrictModel):
+class _Event(StrictModel):
+    """One line of the ledger."""
+
+    at: float | None = None
+    """Seconds since 1970 when it was written; None where the ledger has no clock."""
+
+
+class Learned(StrictModel):
+    """A finished trial of another sweep that the sampler starts from; not a draw of this one."""
+
+    source: str
+    """`SWEEP/TRIAL`."""
+    params: dict[str, Any]
+    """As `Space.resolve` makes them here."""
+    values: tuple[float, ...]
+    """One an objective, at the full budget."""
+    constraints: dict[str, float] = {}
+    """Feasible where <= 0."""
+
+
+class SearchStarted(_Event):
     """How draws are made: a ledger is continued by a search that is declared alike, or not at all.
 
     `StratifiedSearch.started` makes it; it stands before the first draw.
@@ -32,12 +53,16 @@ class SearchStarted(StrictModel):
 
     event: Literal["search_started"] = "search_started"
     settings: dict[str, Any]
-    """Space identity, directions, constraints, models, sampler, seed, trials, generation size."""
+    """See `Design.to_json`: space identity, directions, models, trials, sampler, mode, seed, ..."""
+    learned: dict[str, tuple[Learned, ...]] = Field(default_factory=dict)
+    """Base model → trials of a warm start, so that a continuation needs no other sweep."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Base model → trials of a warm start that this space does not have."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Of optuna: for the record, not compared."""
 
 
-class Asked(StrictModel):
+class Asked(_Event):
     """A run was decided on. A search draw that repeats an earlier one has that one's run key."""
 
     event: Literal["asked"] = "asked"
@@ -59,14 +84,25 @@ class Asked(StrictModel):
     """`TrialConfig` or `ScoreConfig` as JSON: enough to carry the run out."""
 
 
-class Rung(StrictModel):
+class Rung(_Event):
     """A run was scored at a rung; its checkpoint is on disk."""
 
     event: Literal["rung"] = "rung"
     report: RungReport
+    seconds: float | None = None
+    """Wall time for which a worker was busy with it; None: nothing was spent here."""
 
 
-class Finished(StrictModel):
+class Promoted(_Event):
+    """A run that waits at a rung may go on to the next one."""
+
+    event: Literal["promoted"] = "promoted"
+    run_key: str
+    rung: int
+    """Index of the rung that it may train to."""
+
+
+class Finished(_Event):
     """A run ended, or was interrupted (and may be continued)."""
 
     event: Literal["finished"] = "finished"
@@ -83,7 +119,7 @@ class Finished(StrictModel):
         return status
 
 
-class Reused(StrictModel):
+class Reused(_Event):
     """The results of a run come from an earlier sweep; its `rung` and `finished` follow."""
 
     event: Literal["reused"] = "reused"
@@ -91,7 +127,7 @@ class Reused(StrictModel):
     sweep: str
 
 
-class StageFinished(StrictModel):
+class StageFinished(_Event):
     """A stage is complete."""
 
     event: Literal["stage"] = "stage"
@@ -99,7 +135,7 @@ class StageFinished(StrictModel):
     note: str = ""
 
 
-class TestOpened(StrictModel):
+class TestOpened(_Event):
     """The test items were scored, for these candidates."""
 
     __test__ = False  # not a test class, whatever pytest makes of the name
@@ -111,7 +147,73 @@ class TestOpened(StrictModel):
     """UTC, ISO 8601."""
 
 
-Event = SearchStarted | Asked | Rung | Finished | Reused | StageFinished | TestOpened
+class Look(_Event):
+    """A look of the adaptive confirmation was made (see `sweeps.stages.looks`)."""
+
+    event: Literal["look"] = "look"
+    record: LookRecord
+
+
+class DriverStarted(_Event):
+    """A process works on the sweep from now on: what its trials hold, for what they cost."""
+
+    event: Literal["driver_started"] = "driver_started"
+    user: str
+    host: str
+    pid: int
+    slots: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+
+class DriverStopped(_Event):
+    """That process left in order; one that was killed leaves no such line."""
+
+    event: Literal["driver_stopped"] = "driver_stopped"
+
+
+class Steered(_Event):
+    """A command of a person was taken up (see `sweeps.steering`), which happens once an id."""
+
+    event: Literal["steered"] = "steered"
+    id: str
+    do: str
+    by: str
+    """`user@host`."""
+    trial: str | None = None
+    """Run key, of a command about one trial."""
+    configs: tuple[dict[str, Any], ...] = ()
+    """Of `add`, if it was done: `{model, params}` each."""
+    done: bool = True
+    """False: it could not be carried out."""
+    outcome: str
+    """What came of it, for people."""
+
+
+class Retried(_Event):
+    """A failed run is tried again because a person asked for it."""
+
+    event: Literal["retried"] = "retried"
+    run_key: str
+    told: bool = False
+    """The sampler has drawn on its failure already: for the sampler it stays failed."""
+
+
+Event = (
+    SearchStarted
+    | Asked
+    | Rung
+    | Promoted
+    | Finished
+    | Reused
+    | StageFinished
+    | TestOpened
+    | Look
+    | DriverStarted
+    | DriverStopped
+    | Steered
+    | Retried
+)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -122,16 +224,27 @@ class Ledger:
     driver leaves none behind. The file names the owner for the message of the next one.
     """
 
-    def __init__(self, path: Path, descriptor: int, lock: int, events: list[Event]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        lock: int,
+        events: list[Event],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self.path = path
+        self._clock = clock
         self._descriptor = descriptor
         self._lock = lock
         self._events = events
         self._mutex = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> "Ledger":
+    def open(cls, path: Path, clock: Callable[[], float] | None = None) -> "Ledger":
         """Opens or creates a ledger for appending; a line torn by a crash is cut off.
+
+        Args:
+            clock: Seconds since 1970, for the events' times; None: they get none.
 
         Raises:
             UserError: Another driver owns it, or a line other than a torn last one is not an event.
@@ -148,14 +261,19 @@ class Ledger:
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, descriptor, lock, events)
+        return cls(path, descriptor, lock, events, clock)
 
-    def append(self, event: Event) -> None:
-        """Writes one event; it is on disk when this returns.
+    def now(self) -> float | None:
+        """The ledger's clock; None if it has none."""
+        return self._clock() if self._clock else None
+
+    def append(self, event: Event) -> Event:
+        """Writes one event and returns it with its time; it is on disk by then.
 
         Raises:
             OSError: It could not be written; the ledger is then as it was before.
         """
+        event = event.model_copy(update={"at": self.now()})
         line = memoryview(event.model_dump_json().encode() + b"\n")
         with self._mutex:
             start = os.lseek(self._descriptor, 0, os.SEEK_CUR)
@@ -168,6 +286,7 @@ class Ledger:
                 os.lseek(self._descriptor, start, os.SEEK_SET)
                 raise
             self._events.append(event)
+        return event
 
     def events(self) -> list[Event]:
         """All events so far, in order."""
@@ -193,6 +312,34 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def taken(path: Path, driver: str) -> UserError:
+    """For a ledger that somebody else works on."""
+    return UserError(
+        f"another driver works on this sweep ({driver}).",
+        where=str(path),
+        hint="Wait for it or stop it (`sweep stop`); `sweep status` only reads.",
+    )
+
+
+def driver_of(path: Path) -> str | None:
+    """Who holds the ledger, e.g. `process 12 on alpha`; None: nobody, or there is no ledger.
+
+    Where a file system keeps locks to one host (some NFS mounts), a driver on another host is not
+    seen.
+    """
+    lock = path.with_name(path.name + ".lock")
+    if not lock.exists():
+        return None
+    descriptor = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def read_events(path: Path) -> list[Event]:
@@ -229,7 +376,7 @@ def _parse(lines: Iterable[bytes], path: Path) -> Iterator[Event]:
 def _acquire(path: Path, ledger: Path) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_patiently(lock)
     except OSError as error:
         owner = _owner(lock)
         os.close(lock)
@@ -239,14 +386,20 @@ def _acquire(path: Path, ledger: Path) -> int:
                 where=str(path),
                 hint="Keep sweeps on a file system that does.",
             ) from None
-        raise UserError(
-            f"another driver works on this sweep ({owner}).",
-            where=str(ledger),
-            hint="Wait for it or stop it; `sweep status` only reads.",
-        ) from None
+        raise taken(ledger, owner) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
     return lock
+
+
+def _lock_patiently(descriptor: int) -> None:
+    """Minds no `driver_of` that is looking at the lock just now."""
+    for _ in range(5):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _owner(lock: int) -> str:

@@ -6,10 +6,16 @@ from typing import Any
 
 from keepgain.core.errors import UserError
 from keepgain.sweeps.search.searchable import nearest
-from keepgain.sweeps.search.simplex import check_feasible, round_shares, simplex_weights
+from keepgain.sweeps.search.simplex import (
+    check_feasible,
+    round_shares,
+    simplex_uniforms,
+    simplex_weights,
+)
 
 MIXTURE = "mixture"
 SHARE_DIGITS = 6
+_ROUNDING = 10**-SHARE_DIGITS
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,49 @@ class Mixture:
         """Source → share, from the values of `raw_names`."""
         weights = list(self.low)
         if self.free:
-            fixed = sum(a for i, a in enumerate(self.low) if i not in self.free)
-            left = max(1 - fixed, 1e-6)  # the ranges share what the fixed sources leave
-            low = [self.low[i] / left for i in self.free]
-            high = [self.high[i] / left for i in self.free]
+            left, low, high = self._ranges()
             for i, w in zip(self.free, simplex_weights(uniforms, low, high), strict=True):
                 weights[i] = w * left
         rounded = round_shares(weights, self.low, self.high, SHARE_DIGITS)
         return dict(zip(self.sources, rounded, strict=True))
+
+    def uniforms(self, shares: Mapping[str, float]) -> tuple[float, ...]:
+        """The values of `raw_names` that give these shares; the inverse of `shares`.
+
+        Raises:
+            ValueError: Shares beyond the bounds, or a source that is not of this mixture.
+        """
+        given = [float(shares.get(name, 0.0)) for name in self.sources]
+        unknown = sorted(set(shares) - set(self.sources))
+        if unknown:
+            raise ValueError(f"unknown source '{unknown[0]}'")
+        for name, w, a, b in zip(self.sources, given, self.low, self.high, strict=True):
+            if not a - _ROUNDING <= w <= b + _ROUNDING:
+                raise ValueError(f"the share {w:g} of '{name}' is not from {a:g} to {b:g}")
+        if abs(sum(given) - 1) > len(given) * _ROUNDING:
+            raise ValueError(f"the shares sum to {sum(given):g}, not to 1")
+        if not self.free:
+            return ()
+        left, low, high = self._ranges()
+        return simplex_uniforms([given[i] / left for i in self.free], low, high)
+
+    def corner(self, source: str) -> dict[str, float]:
+        """Shares with as much as possible of one source, the others filled up by name."""
+        shares = dict(zip(self.sources, self.low, strict=True))
+        ends = dict(zip(self.sources, self.high, strict=True))
+        for name in (source, *self.sources):
+            room = max(0.0, 1 - sum(shares.values()))
+            shares[name] = min(ends[name], shares[name] + room)
+        return shares
+
+    def _ranges(self) -> tuple[float, list[float], list[float]]:
+        """What the fixed sources leave, and the bounds of the free ones as shares of that."""
+        left = max(1 - sum(a for i, a in enumerate(self.low) if i not in self.free), 1e-6)
+        return (
+            left,
+            [self.low[i] / left for i in self.free],
+            [self.high[i] / left for i in self.free],
+        )
 
 
 def parse_mixture(raw: Any, sources: Sequence[str], where: str) -> Mixture:

@@ -45,6 +45,23 @@ def _measures_forgetting(suites: Sequence[SuiteRef]) -> bool:
     return any(s.measures == "forgetting" for s in suites)
 
 
+def with_proxies(suites: Sequence[SuiteRef], proxies: Mapping[str, str]) -> list[SuiteRef]:
+    """The suites as trials are ranked below the full budget.
+
+    Args:
+        suites: All that are scored.
+        proxies: Suite that stands in → suite that it replaces, and whose meaning it takes over.
+    """
+    meant = {suite.name: suite.measures for suite in suites}
+    return [
+        suite.model_copy(update={"measures": meant[proxies[suite.name]]})
+        if suite.name in proxies
+        else suite
+        for suite in suites
+        if suite.name not in proxies.values()
+    ]
+
+
 def objectives(
     tuned: Mapping[str, float], base: Mapping[str, float], suites: Sequence[SuiteRef]
 ) -> Objectives:

@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from keepgain.core.errors import UserError
-from keepgain.core.record import RungReport
+from keepgain.core.record import LookRecord, RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 from keepgain.sweeps.search.ledger import (
     Asked,
     Event,
     Finished,
+    Look,
+    Promoted,
+    Retried,
     Reused,
     Rung,
     StageFinished,
@@ -29,6 +32,8 @@ class RunState:
     """ASKED before the first report, PAUSED after it, or how the run ended."""
     reason: str | None = None
     cause: FailureCause | None = None
+    promoted: int = 0
+    """Index of the rung that it may train to, where trials are stopped early."""
     reused_from: str | None = None
 
     @property
@@ -41,6 +46,18 @@ class RunState:
         """Of the highest rung reached; its checkpoint is where the run goes on."""
         return self.reports[-1] if self.reports else None
 
+    def at_rung(self, rung: int) -> RungReport | None:
+        """The report of a rung; None where it was not scored there."""
+        return next((r for r in self.reports if r.rung == rung), None)
+
+    @property
+    def waits(self) -> bool:
+        """It has reached the rung that it was promoted to, and has not ended."""
+        last = self.last_report
+        if last is None or last.final or self.status.is_final:
+            return False
+        return last.rung >= self.promoted
+
 
 @dataclass(frozen=True)
 class SweepState:
@@ -50,7 +67,11 @@ class SweepState:
     """Run key → state, in the order in which the runs were first asked for."""
     stages: tuple[Stage, ...] = ()
     """Finished stages, in order."""
+    notes: dict[Stage, str] = field(default_factory=dict)
+    """Finished stage → what its end said; only those that said something."""
     openings: tuple[TestOpened, ...] = ()
+    looks: tuple[LookRecord, ...] = ()
+    """Of the adaptive confirmation, in order."""
 
 
 def replay(events: Iterable[Event]) -> SweepState:
@@ -61,14 +82,19 @@ def replay(events: Iterable[Event]) -> SweepState:
     """
     runs: dict[str, RunState] = {}
     stages: list[Stage] = []
+    notes: dict[Stage, str] = {}
     openings: list[TestOpened] = []
+    looks: list[LookRecord] = []
     for event in events:
         apply(runs, event)
         if isinstance(event, StageFinished):
             stages.append(event.stage)
+            notes |= {event.stage: event.note} if event.note else {}
         elif isinstance(event, TestOpened):
             openings.append(event)
-    return SweepState(runs, tuple(dict.fromkeys(stages)), tuple(openings))
+        elif isinstance(event, Look):
+            looks.append(event.record)
+    return SweepState(runs, tuple(dict.fromkeys(stages)), notes, tuple(openings), tuple(looks))
 
 
 def apply(runs: dict[str, RunState], event: Event) -> None:
@@ -83,11 +109,18 @@ def apply(runs: dict[str, RunState], event: Event) -> None:
         case Rung():
             run = _known(runs, event.report.run_key)
             runs[run.run_key] = _reported(run, event.report)
+        case Promoted():
+            run = _known(runs, event.run_key)
+            runs[run.run_key] = replace(run, promoted=max(run.promoted, event.rung))
         case Finished():
             run = _known(runs, event.run_key)
             runs[run.run_key] = replace(
                 run, status=event.status, reason=event.reason, cause=event.cause
             )
+        case Retried():
+            run = _known(runs, event.run_key)
+            why = "to be tried again on request"
+            runs[run.run_key] = replace(run, status=TrialStatus.INTERRUPTED, reason=why, cause=None)
         case Reused():
             run = _known(runs, event.run_key)
             runs[run.run_key] = replace(run, reused_from=event.sweep)

@@ -2,76 +2,72 @@
 
 A sampler holds nothing but its random state, so one that is made anew for each draw, with a seed
 that follows from the draw's place, gives the same draw whether the sweep ran through or was
-continued in the middle of a generation. (NSGA-II keeps generations in the study, which is rebuilt.)
+continued in the middle of a generation. (NSGA keeps generations in the study, which is rebuilt; GP
+would start its fits from the last ones, and starts them from the prior here.)
+
+Quasi-random draws, grids and lists are not here: their points are known beforehand (`points`).
 """
 
 import warnings
-from typing import Any, Literal
+from contextlib import AbstractContextManager, nullcontext
 
-import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 
-from keepgain.sweeps.search.space import Space
+from keepgain.sweeps.spec_search import SamplerName
 
-SamplerName = Literal["tpe", "random", "quasi_random", "nsga2"]
+GENETIC: tuple[SamplerName, ...] = ("nsga2", "nsga3")
+"""Note a generation of theirs in every trial."""
 
 
 def make_sampler(name: SamplerName, *, seed: int, objectives: int, parents: int) -> BaseSampler:
-    """A sampler for one draw.
+    """A sampler for one draw; a random one where the points are known beforehand.
 
     Args:
         name: TPE is univariate where there are several objectives, which is Optuna's default;
             with groups it got stuck in our comparison (mean hypervolume 1.167, sd .106, against
-            1.236, after 100 trials, 15 seeds).
+            1.236, after 100 trials, 15 seeds). GP models the parameters that all trials share, and
+            draws conditional ones at random; it alone imports torch, at its first fit.
         seed: Of this draw.
         objectives: Number of objectives.
-        parents: How many results make it worth fitting: TPE draws at random below this many
-            finished trials, and NSGA-II breeds from a population of this size. It is half of the
+        parents: How many results make it worth fitting: TPE and GP draw at random below this many
+            finished trials, and NSGA breeds from a population of this size. It is half of the
             quasi-random draws (at least 2), so that the sampler is in charge from the first draw
             after them even if some of them failed.
     """
-    if name == "tpe":
-        return TPESampler(
-            seed=seed,
-            n_startup_trials=parents,
-            multivariate=objectives == 1,
-            constant_liar=True,  # keeps apart the draws of one generation
-        )
-    if name == "nsga2":
-        return NSGAIISampler(seed=seed, population_size=parents)
-    return RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if name == "tpe":
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=parents,
+                multivariate=objectives == 1,
+                constant_liar=True,  # keeps apart the draws of one generation
+            )
+        if name == "nsga2":
+            return NSGAIISampler(seed=seed, population_size=parents)
+        if name == "nsga3":
+            return NSGAIIISampler(seed=seed, population_size=parents)
+        if name == "gp":
+            return GPSampler(seed=seed, n_startup_trials=parents, warn_independent_sampling=False)
+        return RandomSampler(seed=seed)
 
 
-class QuasiRandomPoints:
-    """A scrambled Sobol sequence over all raw parameters of a space, conditional ones included.
+def threads_for(name: SamplerName) -> AbstractContextManager[object]:
+    """One thread for the fits of GP: with more, those of numpy and torch wait for each other (on
+    two cores an ask took 3.8 s with and 1.9 s without them)."""
+    if name != "gp":
+        return nullcontext()
+    import scipy.optimize
+    import torch
+    from threadpoolctl import threadpool_limits  # of the libraries that are loaded by now
 
-    Optuna's QMC sampler fixes its space by the first trial and leaves other parameters to chance,
-    which conditions would often do; asked for points of the whole box it has no such gap.
-    """
-
-    def __init__(self, space: Space, seed: int) -> None:
-        self._space = space
-        self._seed = seed
-        self._points: list[dict[str, Any]] = []
-        self._study: optuna.Study | None = None
-        self._sampler: QMCSampler | None = None
-
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        """Raw values of the `position`-th point, those of inactive parameters left out."""
-        while len(self._points) <= position:
-            self._points.append(self._space.active_raw(self._next()))
-        return self._points[position]
-
-    def _next(self) -> dict[str, Any]:
-        box = self._space.raw_distributions()
-        if not box:
-            return {}
-        if self._study is None or self._sampler is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                self._sampler = QMCSampler(qmc_type="sobol", scramble=True, seed=self._seed)
-            self._study = optuna.create_study(sampler=self._sampler)
-        # The sampler reads nothing of the trial; its position in the sequence is in the study.
-        trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-        return self._sampler.sample_relative(self._study, trial, box)
+    assert scipy.optimize and torch, "what GP computes with"
+    return threadpool_limits(1)

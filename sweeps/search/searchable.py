@@ -1,16 +1,17 @@
 """Which settings of a trial may be searched, and what each accepts.
 
 Values are checked against the field of `TrialConfig` that they will fill, so that what a space
-allows is by construction what a trial accepts.
+allows is by construction what a trial accepts. Some names stand for several fields: `duration` for
+the budget and its rungs, `replay_share` and `synthetic_share` for the mixture.
 """
 
 import difflib
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from keepgain.core.config import LoraSettings, TrialConfig
+from keepgain.core.config import Count, LoraSettings, Positive, Share, TrialConfig
 from keepgain.core.errors import UserError
 
 
@@ -19,6 +20,28 @@ def _field(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     accepted: Any = info.annotation
     return TypeAdapter(Annotated[accepted, *info.metadata] if info.metadata else accepted)
 
+
+def _join_targets(given: Any) -> str:
+    """`all-linear`, or module names in one text: Optuna's choices and MLflow's parameters are
+    plain. The order of the names means nothing, so they are sorted."""
+    if given == ALL_LINEAR:
+        return ALL_LINEAR
+    names = given if isinstance(given, list | tuple) else ()
+    if not names or not all(isinstance(n, str) and n and "," not in n for n in names):
+        raise ValueError(f"must be {ALL_LINEAR} or a list of module names")
+    return ",".join(sorted(set(names)))
+
+
+def split_targets(text: str) -> str | tuple[str, ...]:
+    """The field of `LoraSettings` that a value of `lora.targets` stands for."""
+    return text if text == ALL_LINEAR else tuple(text.split(","))
+
+
+ALL_LINEAR = "all-linear"
+REPLAY_SHARE = "replay_share"
+"""Of all training tokens: what goes to sources of role replay."""
+SYNTHETIC_SHARE = "synthetic_share"
+"""Of the other training tokens: what goes to sources of role synthetic."""
 
 SEARCHABLE: dict[str, TypeAdapter[Any]] = {
     **{
@@ -36,8 +59,14 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
         )
     },
     **{f"lora.{name}": _field(LoraSettings, name) for name in ("rank", "alpha", "dropout")},
+    "lora.targets": TypeAdapter(Annotated[str, BeforeValidator(_join_targets)]),
+    "duration": TypeAdapter(Positive),
+    "rows": TypeAdapter(Count),
+    REPLAY_SHARE: TypeAdapter(Share),
+    SYNTHETIC_SHARE: TypeAdapter(Share),
 }
-"""Name in a space → the type of the `TrialConfig` field that it sets; `mixture` is apart."""
+"""Name in a space → the type of what it sets; `mixture` is apart. `duration` is a factor on the
+budget, `rows` the size of a nested subset of each task source (see `TrialConfig.rows`)."""
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -66,8 +95,12 @@ def check_value(name: str, raw: Any, where: str, hint: str | None = None) -> Any
     try:
         return SEARCHABLE[name].validate_python(raw, strict=True)
     except ValidationError as error:
-        message = error.errors(include_url=False)[0]["msg"]
+        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         whole = isinstance(raw, float) and "integer" in message
+        if name == "lora.targets":
+            hint = "A list is a choice, e.g. [all-linear, [q_proj, v_proj]]."
         raise UserError(
-            f"{message} (given: {raw!r}).", where=where, hint=hint if whole else None
+            f"{message} (given: {raw!r}).",
+            where=where,
+            hint=hint if whole or name == "lora.targets" else None,
         ) from None

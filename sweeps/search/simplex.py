@@ -22,7 +22,7 @@ caps of .001 lose every digit). Amounts are therefore whole numbers of 1e-12, W 
 integers, and the inverse is found by bisection to one such grain: the same weights everywhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keepgain.core.errors import UserError
 
@@ -90,6 +90,30 @@ def simplex_weights(
     return tuple((a + y) / ONE for a, y in zip(floors, excess, strict=True))
 
 
+def simplex_uniforms(
+    weights: Sequence[float], low: Sequence[float], high: Sequence[float]
+) -> tuple[float, ...]:
+    """The uniforms that `simplex_weights` maps to these weights (the Rosenblatt transform).
+
+    Uniforms have 53 bits, and a corner of a simplex of many sources has little volume: there they
+    stand for the weights to about 2^(-53/(K-1)) only. Weights beyond their bounds are moved inside.
+    """
+    floors = [round(a * ONE) for a in low]
+    caps = [round(b * ONE) - a for a, b in zip(floors, high, strict=True)]
+    rest = max(0, min(ONE - sum(floors), sum(caps)))
+    uniforms = []
+    for k, floor in enumerate(floors[:-1]):
+        others = caps[k + 1 :]
+        least, most = max(0, rest - sum(others)), min(caps[k], rest)
+        amount = min(max(round(weights[k] * ONE) - floor, least), most)
+        volume = _volume_below(others, rest)
+        span = volume(rest - least) - volume(rest - most)
+        used = volume(rest - least) - volume(rest - amount)
+        uniforms.append(used / span if span else 0.0)
+        rest -= amount
+    return tuple(uniforms)
+
+
 def round_shares(
     weights: Sequence[float], low: Sequence[float], high: Sequence[float], digits: int = 6
 ) -> tuple[float, ...]:
@@ -119,12 +143,7 @@ def _quantile(u: float, total: int, cap: int, others: Sequence[int]) -> int:
     least, most = max(0, total - sum(others)), min(cap, total)
     if least >= most:
         return most
-    m = len(others)
-    terms = _subset_sums(others, below=total)
-
-    def volume(x: int) -> int:
-        return sum(sign * (x - shift) ** m for shift, sign in terms if x > shift)
-
+    volume = _volume_below(others, total)
     start = volume(total - least)
     span = start - volume(total - most)
     target = round(u * (1 << _U_BITS)) * span
@@ -136,6 +155,13 @@ def _quantile(u: float, total: int, cap: int, others: Sequence[int]) -> int:
         else:
             below = middle + 1
     return below
+
+
+def _volume_below(caps: Sequence[int], most: int) -> Callable[[int], int]:
+    """W of the module's text for these caps, as a function of x <= `most`."""
+    m = len(caps)
+    terms = _subset_sums(caps, below=most)
+    return lambda x: sum(sign * (x - shift) ** m for shift, sign in terms if x > shift)
 
 
 def _subset_sums(caps: Sequence[int], below: int) -> list[tuple[int, int]]:

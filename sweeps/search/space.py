@@ -9,7 +9,7 @@ values are kept as drawn.
 The order of keys in the file does not matter, neither for the identity nor for the draws.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,9 +19,15 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
 from keepgain.sweeps.search.conditions import Parameter, parents_first, parse_conditions
-from keepgain.sweeps.search.dimensions import Choice, Dimension, Fixed, parse_dimension
+from keepgain.sweeps.search.dimensions import Dimension, Fixed
+from keepgain.sweeps.search.forms import parse_dimension
 from keepgain.sweeps.search.mixture import MIXTURE, Mixture, parse_mixture
-from keepgain.sweeps.search.searchable import SEARCHABLE, nearest
+from keepgain.sweeps.search.searchable import (
+    REPLAY_SHARE,
+    SEARCHABLE,
+    SYNTHETIC_SHARE,
+    nearest,
+)
 
 
 @dataclass(frozen=True)
@@ -76,13 +82,39 @@ class Space:
             found[name] = FloatDistribution(0.0, 1.0)
         return found
 
+    @property
+    def continuous(self) -> tuple[str, ...]:
+        """Names of what has no grid: ranges of reals without a step, and free shares."""
+        names = [p.name for p in self.parameters if p.dimension.count is None]
+        return (*names, *([MIXTURE] if self.mixture and self.mixture.raw_names else []))
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Raw values of every configuration, those of inactive parameters left out.
+
+        The first parameter changes slowest. Only for spaces that are not `continuous`.
+        """
+        assert not self.continuous, f"continuous: {self.continuous}"
+        return self._grid(0, {}, {})
+
+    def _grid(
+        self, position: int, raw: dict[str, Any], params: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        if position == len(self.parameters):
+            yield raw
+            return
+        p = self.parameters[position]
+        if not p.is_active(params):
+            yield from self._grid(position + 1, raw, params)
+        elif isinstance(p.dimension, Fixed):
+            yield from self._grid(position + 1, raw, {**params, p.name: p.dimension.value})
+        else:
+            for value in p.dimension.points():
+                settled = {**params, p.name: p.dimension.settle(value)}
+                yield from self._grid(position + 1, {**raw, p.name: value}, settled)
+
     def grid_points(self) -> int | None:
         """Number of different configurations; None where a parameter is continuous."""
-        if self.mixture and self.mixture.raw_names:
-            return None
-        if any(p.dimension.count is None for p in self.parameters):
-            return None
-        return self._count(0, {})
+        return None if self.continuous else self._count(0, {})
 
     def _count(self, position: int, params: dict[str, Any]) -> int:
         """Configurations of the parameters from `position` on, given settings before it."""
@@ -94,9 +126,9 @@ class Space:
         if isinstance(p.dimension, Fixed):
             return self._count(position + 1, {**params, p.name: p.dimension.value})
         is_parent = any(p.name == name for q in self.parameters for name, _ in q.when)
-        if is_parent and isinstance(p.dimension, Choice):
-            choices = p.dimension.choices
-            return sum(self._count(position + 1, {**params, p.name: v}) for v in choices)
+        if is_parent:
+            values = [p.dimension.settle(point) for point in p.dimension.points()]
+            return sum(self._count(position + 1, {**params, p.name: v}) for v in values)
         return (p.dimension.count or 1) * self._count(position + 1, params)
 
     def to_json(self) -> dict[str, Any]:
@@ -167,8 +199,12 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
         method: [full, lora]                                  one of a list
         learning_rate: {log: [1e-5, 1e-3]}                    also uniform, int, log_int; step
         lora.rank: {log_int: [4, 64], when: {method: lora}}   exists only under a condition
-        batch_size: 16                                        fixed
+        batch_size: {ordered: [8, 16, 64]}                    numbers drawn by their place
+        max_length: 512                                       fixed
         mixture: {tickets: [0.5, 1], general: [0, 0.5]}       shares of the training tokens
+
+    In place of `mixture`, `replay_share` (of all tokens) and `synthetic_share` (of the others) are
+    parameters like any other; `sweeps.shares` makes a mixture of them.
 
     `lora.*` exists only where the method is `lora`, whether the file says so or not; a condition
     that says otherwise is refused. A source that `mixture` leaves out gets 0; without `mixture` the
@@ -188,6 +224,13 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
             where=f"{where}:space",
             hint="For example `learning_rate: {log: [1e-5, 1e-3]}`.",
         )
+    for name in (REPLAY_SHARE, SYNTHETIC_SHARE):
+        if name in raw and MIXTURE in raw:
+            raise UserError(
+                f"both `{name}` and `{MIXTURE}` say what the sources' shares are.",
+                where=f"{where}:space.{name}",
+                hint="Keep one of them.",
+            )
     dimensions: dict[str, Dimension] = {}
     conditions: dict[str, Any] = {}
     for name in sorted(map(str, raw)):

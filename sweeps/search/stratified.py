@@ -1,9 +1,11 @@
-"""The search: one Optuna study per base model, drawn in generations, rebuilt from the ledger.
+"""The search: Optuna studies of each base model, drawn in generations, rebuilt from the ledger.
 
-A base model is a design factor, never a parameter: every one gets the same number of trials, dealt
-in turn. Draws come in generations: no result of a generation is told before all of its draws are
-made, and results are told in the order of the draws. A draw is therefore a pure function of the
-design and of the results of earlier generations, never of the order in which trials end.
+A base model is a design factor, never a parameter: every one gets its number of trials, dealt in
+turn, in proportion where the numbers differ. Draws come in generations: no result of a generation
+is told before all of its draws are made, and results are told in the order of the draws. A draw is
+therefore a pure function of the design and of the results of earlier generations, never of the
+order in which trials end. In mode `async` there is no barrier: a result is told when it arrives,
+no slot waits, and what is drawn depends on that order; the ledger keeps it.
 
 The first generation, and at least a fifth of the trials of each base model, are quasi-random: an
 audit of the rungs, a fair comparison with random search, and ground for the sampler.
@@ -19,7 +21,7 @@ Use, by one thread::
     search.close(interrupted=False)
 """
 
-import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,23 +30,19 @@ import optuna
 
 from keepgain.core.errors import UserError
 from keepgain.core.metrics import Direction
-from keepgain.core.status import Stage
-from keepgain.sweeps.search.journal import fresh_journal
-from keepgain.sweeps.search.ledger import Asked, Event, SearchStarted
+from keepgain.core.status import TrialStatus
+from keepgain.sweeps.search.design import Mode, make_design
+from keepgain.sweeps.search.draws import Draw, Result, check_record, foreign_draw
+from keepgain.sweeps.search.given import raw_of
+from keepgain.sweeps.search.history import Ended, Given, history
+from keepgain.sweeps.search.ledger import Asked, Event, Learned, SearchStarted
 from keepgain.sweeps.search.replay import RunState, replay
-from keepgain.sweeps.search.samplers import SamplerName
 from keepgain.sweeps.search.space import Space
-from keepgain.sweeps.search.stratum import (
-    QUASI_RANDOM_SHARE,
-    Design,
-    Draw,
-    Result,
-    Stratum,
-    check_record,
-    foreign_draw,
-)
+from keepgain.sweeps.search.storage import clear_studies, open_storage
+from keepgain.sweeps.search.stratum import Stratum
+from keepgain.sweeps.spec_search import SamplerName
 
-__all__ = ["Draw", "Result", "StratifiedSearch", "default_generation_size"]
+__all__ = ["Draw", "Result", "StratifiedSearch"]
 
 
 class StratifiedSearch:
@@ -53,18 +51,25 @@ class StratifiedSearch:
     Args:
         space: What is drawn.
         models: Names of the base models.
-        trials_per_model: Different configurations for each (fewer where the space has fewer).
+        trials_per_model: Different configurations for each (fewer where the space has fewer), or
+            base model → number where they differ.
         seed: Of the sweep.
         objectives: Name → direction, e.g. gain up, forgetting down.
-        journal: Optuna's journal; whatever is there is replaced.
+        journal: Optuna's journal; whatever is there is replaced. None: studies stay in memory.
         study_prefix: The sweep's id; studies are `<sweep id>/<model>`.
         sampler: Who draws after the quasi-random draws.
         constraints: Names of the constraints that every complete result must have.
-        generation_size: New draws of a generation for each base model; None: see
-            `default_generation_size`.
+        generation_size: New draws of a generation for the base model with most trials; None: see
+            `design.default_generation_size`.
+        mode: See above.
+        storage: RDB URL in place of the journal.
+        rungs: At which results are told, the full budget included; see `studies`.
+        quasi_random_at_least: Of each base model, but at most half of its trials.
+        configs: Of `sampler: list`.
 
     Raises:
-        UserError: No model, one given twice, no objective, or a count below 1.
+        UserError: No model, one given twice, no objective, a count below 1, a configuration that is
+            not of the space, or a storage with studies of another search under these names.
     """
 
     def __init__(
@@ -72,41 +77,52 @@ class StratifiedSearch:
         space: Space,
         *,
         models: Sequence[str],
-        trials_per_model: int,
+        trials_per_model: int | Mapping[str, int],
         seed: int,
         objectives: Mapping[str, Direction],
-        journal: Path,
+        journal: Path | None,
         study_prefix: str,
         sampler: SamplerName = "tpe",
         constraints: Sequence[str] = (),
         generation_size: int | None = None,
+        mode: Mode = "generations",
+        storage: str | None = None,
+        rungs: int = 1,
+        quasi_random_at_least: int = 0,
+        configs: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        _check(models, objectives, trials_per_model, generation_size)
-        size = generation_size or default_generation_size(trials_per_model)
-        self.design = Design(
-            space=space,
-            objectives=dict(objectives),
-            constraints=tuple(constraints),
-            models=tuple(models),
+        self.design = make_design(
+            space,
+            models=models,
+            trials=trials_per_model,
+            objectives=objectives,
+            constraints=constraints,
             sampler=sampler,
             seed=seed,
-            trials_per_model=trials_per_model,
-            generation_size=min(size, trials_per_model),
+            mode=mode,
+            generation_size=generation_size,
+            rungs=rungs,
+            quasi_random_at_least=quasi_random_at_least,
+            configs=configs,
         )
-        storage = fresh_journal(journal)
-        self._strata = {
-            model: Stratum(model, self.design, storage, f"{study_prefix}/{model}")
-            for model in models
-        }
+        kept = open_storage(journal, storage)
+        clear_studies(kept, study_prefix, space, list(objectives.values()))
+        self._strata = {m: Stratum(m, self.design, kept, study_prefix) for m in models}
         self._dealt: list[Draw] = []
+        self._extra: deque[tuple[str, dict[str, Any]]] = deque()
+        """Given configurations, as base model and raw values, that are to be drawn next."""
+        self._extra_drawn = 0
+        self._learned: dict[str, tuple[Learned, ...]] = {}
+        self._left_out: dict[str, int] = {}
         self._generation = 0
+        self._finished = False
         self._closed = False
         for stratum in self._strata.values():
-            stratum.plan()
+            stratum.plan(0)
 
     @property
     def studies(self) -> dict[str, optuna.Study]:
-        """Base model → study, to read."""
+        """Base model → study of the full budget, to read."""
         return {model: s.study for model, s in self._strata.items()}
 
     @property
@@ -115,14 +131,25 @@ class StratifiedSearch:
         return self._generation
 
     @property
+    def expected(self) -> int:
+        """Different configurations that the whole search has, given ones included."""
+        return sum(self.design.trials.values()) + self._extra_drawn + len(self._extra)
+
+    @property
     def done(self) -> bool:
         """True if nothing is left to draw and every result is told."""
-        return not any(s.wanted or s.has_untold for s in self._strata.values())
+        strata = self._strata.values()
+        return not self._extra and not any(s.wanted or s.has_untold for s in strata)
 
     @property
     def exhausted(self) -> tuple[str, ...]:
         """Base models whose space has no other configuration to offer."""
         return tuple(model for model, s in self._strata.items() if s.exhausted)
+
+    @property
+    def fitted_rungs(self) -> dict[str, int]:
+        """Base model → rung whose results the sampler is fitted on now; the last: full budget."""
+        return {model: s.fitted_rung for model, s in self._strata.items()}
 
     def open_draws(self) -> list[Draw]:
         """Draws that wait for a result, in the order in which they were dealt."""
@@ -131,11 +158,69 @@ class StratifiedSearch:
 
     def started(self) -> SearchStarted:
         """The event that stands in the ledger before the first draw."""
-        versions = {"optuna": optuna.__version__}
-        return SearchStarted(settings=self.design.to_json(), versions=versions)
+        return SearchStarted(
+            settings=self.design.to_json(),
+            learned=self._learned,
+            left_out=self._left_out,
+            versions={"optuna": optuna.__version__},
+        )
+
+    def learn(self, model: str, trials: Iterable[Learned]) -> int:
+        """Warm start: the sampler knows these trials of another sweep from the beginning.
+
+        They cost no budget and are no draws; studies have them with the attribute `learned_from`.
+        Once for each base model, before `started` and the first draw.
+
+        Returns:
+            How many were left out: not of this space, or without a value for every objective and
+            constraint.
+        """
+        assert not self._dealt and model not in self._learned, "learn comes once, before all draws"
+        taken: list[Learned] = []
+        left_out = 0
+        for known in trials:
+            try:
+                raw = raw_of(self.design.space, known.params)
+            except UserError:
+                left_out += 1
+                continue
+            if self._strata[model].learn(known, raw):
+                taken.append(known)
+            else:
+                left_out += 1
+        self._learned[model] = tuple(taken)
+        self._left_out[model] = left_out
+        return left_out
+
+    def enqueue(self, model: str, params: Mapping[str, Any]) -> None:
+        """A configuration of the user's becomes the next draw of its base model, beyond the budget.
+
+        It has the origin `list` and belongs to the generation that is open now.
+
+        Raises:
+            UserError: No such base model, the configuration is not of the space, or the search was
+                ended by `finish`.
+        """
+        if self._finished or self._closed:
+            raise UserError("the search of this sweep has ended, and nothing is added to it.")
+        if model not in self._strata:
+            known = ", ".join(self._strata)
+            raise UserError(f"no base model '{model}' in this sweep.", hint=f"It has: {known}.")
+        self._extra.append((model, raw_of(self.design.space, params)))
+
+    def finish(self) -> None:
+        """Draws nothing more; what is open is still told, and then the search is `done`.
+
+        Not recorded: a continued search goes on.
+        """
+        self._finished = True
+        self._extra.clear()
+        for stratum in self._strata.values():
+            stratum.wanted = 0
+        self._settle()
 
     def next(self) -> Draw | None:
-        """The next draw: of the base model that has had fewest in this generation.
+        """The next draw: of the base model that has drawn the least share of its trials.
 
         Returns:
             None while the generation waits for results, and when the search is `done`.
@@ -144,20 +229,8 @@ class StratifiedSearch:
         stratum = self._turn()
         return self._deal(stratum) if stratum else None
 
-    def draws(self, generation: int) -> list[Draw]:
-        """All draws of a generation, in dealing order, made now as far as they are missing.
-
-        Raises:
-            ValueError: Results of the generation before it are missing.
-        """
-        if generation > self._generation and not self.done:
-            raise ValueError(f"generation {self._generation} is not complete")
-        while generation == self._generation and self.next() is not None:
-            pass
-        return [d for d in self._dealt if d.generation == generation]
-
     def tell(self, draw: Draw, result: Result) -> None:
-        """Takes a result; Optuna hears of it when the generation is complete.
+        """Takes a result; Optuna hears of it when the generation is complete (`async`: at once).
 
         Raises:
             ValueError: The draw does not wait for a result, or the result is not an end.
@@ -168,6 +241,8 @@ class StratifiedSearch:
         if draw not in stratum.open:
             raise ValueError(f"draw {draw.number} of {draw.model} does not wait for a result")
         stratum.take(draw, result)
+        if self.design.mode == "async":
+            stratum.tell_known()
         self._settle()
 
     def close(self, *, interrupted: bool) -> None:
@@ -181,8 +256,10 @@ class StratifiedSearch:
         """
         self._closed = True
         for stratum in self._strata.values():
-            stratum.tell_all(without_result="interrupted" if interrupted else "stopped")
+            stratum.tell_known()
+            stratum.abandon("interrupted" if interrupted else "stopped")
             stratum.wanted = 0
+        self._extra.clear()
 
     def restore(
         self, events: Iterable[Event], result_of: Callable[[RunState], Result | None]
@@ -202,28 +279,45 @@ class StratifiedSearch:
         assert not self._dealt, "restore comes before the first draw"
         events = list(events)
         runs = replay(events).runs
-        declared = [e for e in events if isinstance(e, SearchStarted)]
-        draws = [e for e in events if isinstance(e, Asked) and _is_draw(e)]
-        for declaration in declared:
-            self._compare(declaration.settings)
-        if draws and not declared:
-            raise UserError("the ledger has draws, but does not say how they were made.")
-        for asked in draws:
-            draw = self._deal_recorded(asked)
-            run = runs[asked.run_key]
-            if draw.repeats is None and run.status.is_final:
-                result = result_of(run)
-                if result is not None:
-                    self.tell(draw, result)
+        declared = False
+        waiting: dict[str, list[Draw]] = {}
+        for step in history(events):
+            match step:
+                case SearchStarted():
+                    self._take_up(step)
+                    declared = True
+                case Given():
+                    self.enqueue(step.model, step.params)
+                case Asked():
+                    if not declared:
+                        raise UserError("the ledger does not say how its draws were made.")
+                    draw = self._deal_recorded(step)
+                    if draw.repeats is None:
+                        waiting.setdefault(step.run_key, []).append(draw)
+                case Ended() if step.run_key in waiting:
+                    result = _result(runs[step.run_key], step, result_of)
+                    if result is not None:
+                        for draw in waiting.pop(step.run_key, ()):
+                            self.tell(draw, result)
 
-    def _compare(self, recorded: Mapping[str, Any]) -> None:
-        settings = self.design.to_json()
+    def _take_up(self, started: SearchStarted) -> None:
+        """Sees that the recorded search is this one, and learns what it had learned."""
+        settings, recorded = self.design.to_json(), started.settings
         others = sorted(k for k in settings if settings[k] != recorded.get(k))
         if others:
             k = others[0]
             raise UserError(
                 f"the ledger is of a search with another {' and '.join(others)} "
                 f"({k}: {recorded.get(k)!r} there, {settings[k]!r} here).",
+                hint="Start a sweep of its own; it reuses finished trials.",
+            )
+        if not self._learned:
+            for model, trials in started.learned.items():
+                self.learn(model, trials)
+            self._left_out = dict(started.left_out)
+        if self._learned != started.learned:
+            raise UserError(
+                "the ledger is of a search with another warm start.",
                 hint="Start a sweep of its own; it reuses finished trials.",
             )
 
@@ -240,47 +334,43 @@ class StratifiedSearch:
         return draw
 
     def _deal(self, stratum: Stratum, recorded: Mapping[str, Any] | None = None) -> Draw:
-        draw = stratum.draw(self._generation, recorded)
+        extra = self._extra.popleft()[1] if self._extra else None
+        draw = stratum.draw(self._generation, extra=extra, recorded=recorded)
+        self._extra_drawn += extra is not None and draw.repeats is None
         self._dealt.append(draw)
+        if self.design.mode == "async":
+            stratum.tell_known()  # a repeat of what is known
+        self._settle()
         return draw
 
     def _turn(self) -> Stratum | None:
         """Whose turn it is; None: the generation is drawn."""
-        self._settle()
+        if self._extra:
+            return self._strata[self._extra[0][0]]
         waiting = [s for s in self._strata.values() if s.wanted]
-        return max(waiting, key=lambda s: s.wanted, default=None)  # the first of equals
+        return min(waiting, key=lambda s: s.progress, default=None)  # the first of equals
 
     def _settle(self) -> None:
-        """Tells a complete generation and plans the next one."""
+        """Tells a complete generation and plans the next one that has draws."""
         strata = self._strata.values()
+        if self.design.mode == "async" or self._extra:
+            return
         if any(s.wanted or s.open for s in strata) or not any(s.has_untold for s in strata):
             return
-        for stratum in strata:
-            stratum.tell_all()
-            stratum.plan()
         self._generation += 1
+        for stratum in strata:
+            stratum.tell_known()
+        while not self._finished and any(s.has_budget for s in strata):
+            for stratum in strata:
+                stratum.plan(self._generation)
+            if any(s.wanted for s in strata):
+                return
+            self._generation += 1  # a small base model's share may round to nothing
 
 
-def default_generation_size(trials: int) -> int:
-    """A fifth of the trials; at least 9, or half of them where that is less."""
-    return max(math.ceil(QUASI_RANDOM_SHARE * trials), min(9, math.ceil(trials / 2)))
-
-
-def _is_draw(asked: Asked) -> bool:
-    return asked.stage is Stage.SEARCH and asked.kind == "trial" and asked.number is not None
-
-
-def _check(
-    models: Sequence[str],
-    objectives: Mapping[str, Direction],
-    trials_per_model: int,
-    generation_size: int | None,
-) -> None:
-    if not models or len(set(models)) != len(models):
-        raise UserError(f"base models must be given, each once (given: {', '.join(models)}).")
-    if not objectives:
-        raise UserError("a search needs at least one objective.")
-    counts = {"trials_per_model": trials_per_model, "generation_size": generation_size}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1 (given: {value}).")
+def _result(
+    run: RunState, end: Ended, result_of: Callable[[RunState], Result | None]
+) -> Result | None:
+    if end.stays_failed:
+        return Result(TrialStatus.FAILED)
+    return result_of(run) if run.status.is_final else None

@@ -1,6 +1,7 @@
 """Base: every base model and its reference arms, scored once on validation.
 
-All gains and all forgetting are differences to these scores, item by item.
+All gains and all forgetting are differences to these scores, item by item. Where a model starts
+from an earlier sweep, they are those of the original base, and the start is scored beside it.
 """
 
 from pathlib import Path
@@ -8,17 +9,21 @@ from pathlib import Path
 from keepgain.core.config import ScoreConfig, run_key
 from keepgain.core.status import Stage
 from keepgain.core.work import ScoreRequest
+from keepgain.sweeps.arms import PREVIOUS_ROUND
 from keepgain.sweeps.job import Job
 from keepgain.sweeps.prepare import ArmSpec, Prepared
 from keepgain.sweeps.search.ledger import Asked
 
 
 def base_jobs(prepared: Prepared, folder: Path) -> list[Job]:
-    """The bases first, then the reference arms of each base model."""
+    """The bases first, then the previous rounds and the reference arms of each base model."""
     models = [m.ref.name for m in prepared.models]
     bases = [_job(prepared, folder, model, None) for model in models]
+    previous = [
+        _job(prepared, folder, m.ref.name, PREVIOUS_ROUND) for m in prepared.models if m.reference
+    ]
     arms = [_job(prepared, folder, model, arm) for arm in prepared.arms for model in models]
-    return bases + arms
+    return bases + previous + arms
 
 
 def _job(prepared: Prepared, folder: Path, model: str, arm: ArmSpec | None) -> Job:

@@ -5,8 +5,13 @@ from pathlib import Path
 from keepgain.core.record import Evidence
 
 
-def write_decision(evidence: Evidence, folder: Path) -> list[Path]:
-    """Writes `decision/decision.json` (the contract), `.txt` and `.md`; returns the files."""
+def write_decision(evidence: Evidence, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Writes `decision/decision.json` (the contract), `.txt` and `.md`.
+
+    Returns:
+        The files, and what puts the search itself in doubt, a sentence each: unsafe rungs, unequal
+        effort.
+    """
     from keepgain.analysis import render
     from keepgain.analysis.analyze import analyze
     from keepgain.analysis.contract import to_json
@@ -22,4 +27,4 @@ def write_decision(evidence: Evidence, folder: Path) -> list[Path]:
     paths = [target / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         path.write_text(text, encoding="utf-8")
-    return paths
+    return paths, analysis.cautions

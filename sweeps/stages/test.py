@@ -45,7 +45,7 @@ def _config(prepared: Prepared, folder: Path, run: RunState) -> ScoreConfig:
     if run.asked.kind == "trial":
         report = run.last_report
         assert report is not None and report.model_folder is not None, "confirmed runs keep it"
-        return prepared.base_config(model, None, "test").model_copy(
+        return prepared.tuned_config(model, "test").model_copy(
             update={"checkpoint": str(folder / report.model_folder), "trained_by": run.run_key}
         )
     return prepared.base_config(model, _arm(prepared, run), "test")
@@ -60,6 +60,6 @@ def _arm(prepared: Prepared, run: RunState) -> ArmSpec | None:
     shots = len(run.asked.config.get("few_shot") or ())
     return next(
         a
-        for a in prepared.arms
+        for a in prepared.arms_of(run.asked.model)
         if a.arm == arm and a.system_prompt == prompt and len(a.few_shot) == shots
     )

@@ -1,5 +1,6 @@
 """Training jobs: a configuration with a seed, for the search or for confirmation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,41 @@ def search_job(prepared: Prepared, folder: Path, draw: Draw) -> Job:
     return Job("search", label, asked, request)
 
 
-def confirm_jobs(prepared: Prepared, folder: Path, searched: list[Asked]) -> list[Job]:
+def draw_of(asked: Asked) -> Draw:
+    """The draw that a search run was asked for."""
+    assert asked.number is not None and asked.generation is not None and asked.index is not None
+    assert asked.origin is not None, "search runs have one"
+    return Draw(
+        model=asked.model,
+        number=asked.number,
+        generation=asked.generation,
+        index=asked.index,
+        origin=asked.origin,
+        raw=asked.raw,
+        params=asked.params,
+    )
+
+
+def confirm_jobs(
+    prepared: Prepared,
+    folder: Path,
+    searched: list[Asked],
+    seeds: Mapping[str, int] | None = None,
+) -> list[Job]:
     """Each finalist with fresh seeds: first all of seed 1, then of seed 2, so that a confirmation
-    cut short is balanced."""
-    count = prepared.spec.confirm.seeds
-    jobs = [[_replicate(prepared, folder, a, k) for a in searched] for k in range(count)]
-    return [job for replicate in jobs for job in replicate]
+    cut short is balanced.
+
+    Args:
+        seeds: Trial id → number of seeds; None: as many as the spec asks for at first.
+    """
+    if seeds is None:
+        seeds = {a.trial_id: prepared.spec.confirm.first for a in searched}
+    return [
+        _replicate(prepared, folder, asked, k)
+        for k in range(max(seeds.values(), default=0))
+        for asked in searched
+        if k < seeds[asked.trial_id]
+    ]
 
 
 def _replicate(prepared: Prepared, folder: Path, searched: Asked, k: int) -> Job:

@@ -32,7 +32,8 @@ def data() -> dict[str, Any]:
 
 def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
-        "schema", "sweep", "objectives", "trials", "sizes", "decision", "excluded",
+        "schema", "sweep", "objectives", "trials", "sizes", "decision", "rung_checks", "edges",
+        "effort", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}
@@ -54,12 +55,16 @@ def test_every_key(data: dict[str, Any]) -> None:
     for s in data["sizes"]:
         assert set(s) == {
             "model", "parameters", "trial", "objectives", "cost", "probability_adequate",
+            "unequal_effort",
         }  # fmt: skip
     assert set(data["decision"]) == {
-        "status", "model", "trial", "probability", "reason", "tied_with", "flips", "guards",
+        "status", "model", "trial", "probability", "confidence", "reason", "tied_with",
+        "flips", "guards",
     }  # fmt: skip
     for f in data["decision"]["flips"]:
         assert list(f) == ["what", "from", "to", "answer"]
+    for e in data["effort"]:
+        assert set(e) == {"model", "trials", "tokens"}
     for x in data["excluded"]:
         assert set(x) == {"trial", "reason"}
 

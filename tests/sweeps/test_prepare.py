@@ -14,9 +14,11 @@ from keepgain.core.identity import file_digest
 from keepgain.core.rows import Row, read_rows
 from keepgain.sweeps.datasets import bucket
 from keepgain.sweeps.prepare import Prepared, prepare
-from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.search.searchable import SEARCHABLE
+from keepgain.sweeps.spec import load_spec, spec_space
 from tests.sweeps.tiny_models import TEMPLATE, make_model, make_world, spec_text, write_jsonl
 
+ROOT = Path(__file__).parents[2]
 END = "prices: {gpu"
 PARAMS = {"method": "lora", "learning_rate": 1e-4, "lora.rank": 8}
 
@@ -150,6 +152,157 @@ def test_a_trial_takes_params_over_training_defaults(tmp_path: Path) -> None:
     assert {s.split for s in config.suites} == {"validation"}
     full = prepared.trial_config("m1", {"method": "full", "learning_rate": 0.1})
     assert full.lora is None
+
+
+def test_duration_is_a_factor_on_the_budget_and_its_rungs(tmp_path: Path) -> None:
+    training = "training: {budget_tokens: 900, rungs: [0.1111, 0.3333, 1]}\nprices: {gpu"
+    prepared = prepared_with(tmp_path, "prices: {gpu", training)
+    config = prepared.trial_config("m0", PARAMS | {"duration": 0.5})
+    assert (config.budget, config.rungs) == (450, (50, 150, 450))
+    plain = prepared.trial_config("m0", PARAMS)
+    assert prepared.trial_config("m0", PARAMS | {"duration": 1.0}).trial_id == plain.trial_id
+
+
+def test_modules_of_adapters_are_as_the_space_names_them(world: Path) -> None:
+    prepared = prepare(load_spec(world), None)
+    some = prepared.trial_config("m0", PARAMS | {"lora.targets": "q_proj,up_proj"})
+    assert some.lora is not None and some.lora.targets == ("q_proj", "up_proj")
+    every = prepared.trial_config("m0", PARAMS | {"lora.targets": "all-linear"})
+    assert every.trial_id == prepared.trial_config("m0", PARAMS).trial_id
+
+
+def test_every_searchable_setting_reaches_the_trial(world: Path) -> None:
+    prepared = prepare(load_spec(world), None)
+    changed: dict[str, Any] = {
+        "method": "full",
+        "learning_rate": 0.5,
+        "schedule": "cosine",
+        "warmup_share": 0.4,
+        "decay_share": 0.4,
+        "weight_decay": 0.4,
+        "max_grad_norm": 0.4,
+        "batch_size": 3,
+        "max_length": 33,
+        "duration": 2.0,
+        "rows": 7,
+        "replay_share": 0.3,
+        "synthetic_share": 0.0,  # there is no synthetic source here
+        "lora.rank": 3,
+        "lora.alpha": 3.0,
+        "lora.dropout": 0.3,
+        "lora.targets": "q_proj",
+    }
+    assert changed.keys() == SEARCHABLE.keys()
+    plain = prepared.trial_config("m0", PARAMS)
+    for name, value in changed.items():
+        same = name == "synthetic_share"
+        assert (prepared.trial_config("m0", PARAMS | {name: value}) == plain) is same, name
+
+
+GENERAL = "  general: {path: general.jsonl, role: replay}\n"
+MORE = (
+    GENERAL
+    + "  code: {path: code.jsonl, role: replay}\n  made: {path: made.jsonl, role: synthetic}\n"
+)
+
+
+def mixed_world(folder: Path, training: str = "") -> Prepared:
+    """Of the task, two replay sources of 100 and 300 rows, and a synthetic one."""
+    path = make_world(folder, models=1)
+    for name, rows in (("code", 300), ("made", 50)):
+        write_jsonl(folder / f"{name}.jsonl", [{"text": f"{name} {i}"} for i in range(rows)])
+    text = path.read_text().replace(GENERAL, MORE)
+    text = text.replace("mixture: {tickets: [0.5, 1], general: [0, 0.5]}", "replay_share: [0, 0.4]")
+    path.write_text(text + training)
+    return prepare(load_spec(path), None)
+
+
+@pytest.mark.parametrize(
+    ("training", "params", "shares"),
+    [
+        ("", {"replay_share": 0.4}, {"tickets": 0.6, "general": 0.1, "code": 0.3}),
+        ("", {"replay_share": 0.0}, {"tickets": 1.0}),
+        (
+            "",
+            {"replay_share": 0.4, "synthetic_share": 0.5},
+            {"tickets": 0.3, "general": 0.1, "code": 0.3, "made": 0.3},
+        ),
+        ("", {"synthetic_share": 0.25}, {"tickets": 0.75, "made": 0.25}),
+        (  # `training.mixture` weighs within a role, and fills in what is not searched
+            "training: {mixture: {tickets: 0.6, made: 0.2, general: 0.15, code: 0.05}}\n",
+            {"replay_share": 0.4},
+            {"tickets": 0.45, "made": 0.15, "general": 0.3, "code": 0.1},
+        ),
+        (
+            "training: {mixture: {tickets: 0.8, general: 0.2}}\n",
+            {"synthetic_share": 0.5},
+            {"tickets": 0.4, "made": 0.4, "general": 0.2},
+        ),
+    ],
+)
+def test_shares_of_roles_become_shares_of_sources(
+    tmp_path: Path, training: str, params: dict[str, Any], shares: dict[str, float]
+) -> None:
+    config = mixed_world(tmp_path, training).trial_config("m0", PARAMS | params)
+    assert config.mixture == pytest.approx(shares)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "role: replay",
+            "role: task",
+            r"space\.replay_share \(line \d+\): .*no source has the role",
+        ),
+        ("replay_share: [0, 0.4]", "synthetic_share: 0.1", r"no source has the role synthetic"),
+        ("role: task", "role: synthetic", r"no source has the role task"),
+    ],
+)
+def test_a_share_of_a_role_without_a_source_is_refused(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    path = make_world(tmp_path, models=1)
+    text = path.read_text()
+    text = text.replace("mixture: {tickets: [0.5, 1], general: [0, 0.5]}", "replay_share: [0, 0.4]")
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=words):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("rows: [100, 900]", r"space\.rows \(line \d+\): 900 rows .*'tickets' has 3\d\d training"),
+        ("rows: {int: [100, 900]}", r"900 rows are asked for"),
+        ("lora.targets: [[q_proj, k_proj]]", r"space\.lora\.targets .*m0 has no module 'k_proj'"),
+    ],
+)
+def test_what_data_or_models_do_not_have_is_refused(tmp_path: Path, space: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        prepared_with(tmp_path, "  mixture:", f"  {space}\n  mixture:")
+
+
+@pytest.mark.parametrize("domain", ["far", "near"])
+def test_the_grid_of_the_benchmark_is_that_of_its_recorder(
+    domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "search"))
+    import grid
+
+    prepared = grid.prepared_grid(domain, None)
+    space, models = spec_space(prepared.loaded), [m.ref.name for m in prepared.models]
+    ids = [
+        prepared.trial_config(m, space.resolve(raw)).trial_id
+        for m in models
+        for raw in space.grid()
+    ]
+    recorded = [grid.trial_config(prepared, cell).trial_id for cell in grid.cells(tuple(models))]
+    assert len(recorded) == len(set(recorded)) == 540
+    assert sorted(ids) == sorted(recorded)
+    if domain == "far":  # of the recording itself: identities do not change
+        cell = grid.Cell("s", "lora", 2e-4, 0.02, 0.0)
+        assert grid.trial_config(prepared, cell).trial_id == "e25d8f1272a4"
 
 
 def test_without_a_mixture_the_task_is_trained_on_alone(world: Path) -> None:

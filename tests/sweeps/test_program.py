@@ -1,10 +1,9 @@
 """The course of a sweep without Ray and without training.
 
-The worker here is a small stand-in that makes reports and item files at once: what is tested is the
-program's logic. Real workers are in `tests/sweeps/e2e`.
+The worker here is a small stand-in (`stand_in.py`): what is tested is the program's logic. Real
+workers are in `tests/sweeps/e2e`.
 """
 
-import hashlib
 import io
 import json
 import shutil
@@ -14,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
 from keepgain.core.config import TrialConfig
-from keepgain.core.items import ItemScores, write_items
 from keepgain.core.record import Evidence, RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 from keepgain.core.store.location import resolve_store
@@ -33,6 +30,7 @@ from keepgain.sweeps.keeper import Keeper
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.program import SweepProgram
 from keepgain.sweeps.progress import Progress
+from keepgain.sweeps.protocol import Verdict
 from keepgain.sweeps.recorder import DRIVER, Recorder
 from keepgain.sweeps.reuse import Finished as FinishedElsewhere
 from keepgain.sweeps.reuse import finished_elsewhere
@@ -42,6 +40,7 @@ from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_models import SweepSpec
 from keepgain.sweeps.stages.trials import confirm_jobs
+from tests.sweeps.stand_in import answer
 from tests.sweeps.tiny_models import make_world
 
 SEARCH = "search: {trials_per_model: 3, generation_size: 2}\n"
@@ -66,11 +65,6 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def pseudo_random(*key: object) -> float:
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
 @dataclass
 class StandInWorker:
     """Answers every job at once; its figures follow from configuration, seed and rung alone."""
@@ -82,43 +76,9 @@ class StandInWorker:
     attempts: Counter[str] = field(default_factory=Counter)
 
     def work(self, job: Job) -> RungReport:
-        request = job.request
-        train = isinstance(request, TrainRequest)
-        rung = request.rung if isinstance(request, TrainRequest) else 0
-        rungs = request.config.rungs if isinstance(request, TrainRequest) else (0,)
-        if isinstance(request, TrainRequest) and rung:
-            assert request.resume_from == f"runs/{job.run_key}/checkpoint-r{rung - 1}"
-        final = rung == len(rungs) - 1
-        out = self.folder / "runs" / job.run_key
-        out.mkdir(parents=True, exist_ok=True)
-        metrics, scores = {}, []
-        for suite in request.config.suites:
-            seed = request.seed if isinstance(request, TrainRequest) else 0
-            value = round(pseudo_random(request.config.trial_id, seed, rung, suite.name), 3)
-            metrics[f"{suite.split}/{suite.name}"] = value
-            scores.append((job.run_key, item_scores(suite.name, suite.split, value, rungs[rung])))
-        write_items(out / f"items-r{rung}.parquet", scores)
-        if train and final:
-            (out / "model").mkdir(exist_ok=True)
-            (out / "model" / "weights").write_text(job.run_key)
-        self.worked[job.run_key, rung] += 1
-        return RungReport(
-            run_key=job.run_key,
-            rung=rung,
-            tokens=rungs[rung],
-            examples=rungs[rung],
-            final=final,
-            metrics=metrics,
-            items_path=f"runs/{job.run_key}/items-r{rung}.parquet",
-            checkpoint=None if final else f"runs/{job.run_key}/checkpoint-r{rung}",
-            model_folder=f"runs/{job.run_key}/model" if train and final else None,
-            cost={"train_seconds": 1.0},
-        )
-
-
-def item_scores(suite: str, split: str, value: float, tokens: int) -> ItemScores:
-    ids = np.array(["a", "b"], dtype=np.str_)
-    return ItemScores(suite, split, "exact_match", ids, np.full(2, value), np.ones(2), tokens)
+        report = answer(job.request, self.folder)
+        self.worked[job.run_key, report.rung] += 1
+        return report
 
 
 class Sweep:
@@ -131,13 +91,18 @@ class Sweep:
         *,
         fail: Callable[[Job, int], FailureCause | None] = lambda job, attempt: None,
         reusable: dict[str, FinishedElsewhere] | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.folder = folder
         self.prepared: Prepared = prepare(load_spec(spec), folder)
         self.worker = StandInWorker(folder, fail)
         self.ledger = Ledger.open(folder / "ledger.jsonl")
         self.said = io.StringIO()
-        self.stages: list[Stage] = []
+        self.saved: list[Stage] = []
+        """Stages at whose end the record was saved."""
+        self.reported: list[tuple[str, int]] = []
+        """(run key, rung) in the order of work."""
+        self.known = len(self.ledger.events())
         self.opened: list[list[str]] = []
         self.spool = Spool(folder / "spool", DRIVER)
         self.search = make_search(self.prepared, folder)
@@ -151,27 +116,48 @@ class Sweep:
             progress=Progress("test", dict.fromkeys(Stage, 0), console),
             reusable=reusable or {},
             on_test=self.opened.append,
-            on_stage=self.stages.append,
+            on_stage=self.saved.append,
+            retry_failed=retry_failed,
         )
+
+    def tick(self) -> None:
+        """Before each step of the work."""
+        self.program.on_tick()
 
     def run(self, *, slots: int = 2, steps: int | None = None) -> "Sweep":
         """To the end, or for some reports and then interrupted."""
         live: deque[Job] = deque()
+        self.paused: dict[str, Job] = {}
         while not self.program.finished and steps != 0:
-            while len(live) < slots and (job := self.program.next_job()) is not None:
+            self.tick()
+            while len(live) < slots and (job := self._next()) is not None:
                 live.append(job)
                 self.program.on_started(job)
+            self._drop()
+            if not live and self.program.reins.paused:
+                continue
             if not live:
                 assert self.program.finished, "nothing runs, nothing is left, and no end"
                 break
             self._step(live)
             steps = None if steps is None else steps - 1
+        self._drop()
         if not self.program.finished:
             self.program.interrupt()
         self.search.close(interrupted=not self.program.finished)
         self.spool.close()
         self.ledger.close()
         return self
+
+    def _drop(self) -> None:
+        for key in self.program.take_dropped():
+            del self.paused[key]
+
+    def _next(self) -> Job | None:
+        """What has not begun before what is paused."""
+        job = self.program.next_job()
+        woken = next(iter(self.program.awake()), None)
+        return job or (None if woken is None else self.paused.pop(woken))
 
     def _step(self, live: deque[Job]) -> None:
         job = live.popleft()
@@ -182,9 +168,19 @@ class Sweep:
             self.program.on_failed(job, cause, "as the test wants")
             return
         report = self.worker.work(job)
-        self.program.on_report(job, report, Execution("here", 1, 0.0, 1.0))
-        if not report.final:
+        self.reported.append((job.run_key, report.rung))
+        verdict = self.program.on_report(job, report, Execution("here", 1, 0.0, 1.0))
+        assert (verdict is Verdict.STOP) or not report.final
+        if verdict is Verdict.CONTINUE:
             live.append(job.resumed(report))
+        elif verdict is Verdict.PAUSE:
+            self.paused[job.run_key] = job.resumed(report)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Finished under this driver."""
+        events = self.ledger.events()[self.known :]
+        return [e.stage for e in events if isinstance(e, StageFinished)]
 
     @property
     def state(self) -> SweepState:
@@ -229,6 +225,8 @@ def comparable(evidence: Evidence) -> tuple[Any, ...]:
 
 def test_the_stages_follow_each_other(undisturbed: Sweep) -> None:
     assert undisturbed.stages == STAGES
+    # Once a transition; after the test stage the decision saves it.
+    assert undisturbed.saved == [Stage.SEARCH, Stage.CONFIRM]
     assert [e.stage for e in undisturbed.ledger.events() if isinstance(e, StageFinished)] == STAGES
     assert undisturbed.program.stage is Stage.DECIDED and undisturbed.program.aborted is None
     counts = {s: len(undisturbed.by_stage(s)) for s in STAGES}

@@ -22,7 +22,15 @@ DEEPSPEED = "training: {engine: deepspeed,"
 MICRO = "training.micro_batch_size"
 BITS = "{from: tickets, scorer: bits_per_byte}"
 WORDS = "{path: x.jsonl, scorer: exact_match}"
+PLACE = "  forgetting: {"
+PROXY = "  smooth: {{from: tickets, scorer: bits_per_byte, measures: {1}, proxy_for: {0}}}\n"
+AT_PROXY = "suites.smooth.proxy_for"
+GAIN_2 = "  gain_2: {from: tickets, scorer: exact_match}\n"
 FORGETTING = "suites.forgetting.scorer"
+LISTED = (
+    "sampler: list, configs: [{method: full, learning_rate: 1.0e-4, "
+    "mixture: {tickets: 1, general: 0}"
+)
 SMOKE = "    search: {trials_per_model: 4}"
 
 # what to replace in the good spec, by what, key named by the message, words of the message
@@ -67,7 +75,14 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     ("trials_per_model: 12", "trials_per_model: 0", "search.trials_per_model", "equal to 1"),
     ("trials_per_model: 12", "trials_per_model: 1000000000", "search.trials_per_model", "10000"),
     ("trials_per_model: 12", "trials_per_model: ten", "search.trials_per_model", "integer"),
-    ("trials_per_model: 12", "mode: async", "search.mode", "not available in this version"),
+    ("trials_per_model: 12", "mode: sync", "search.mode", "'async'"),
+    ("trials_per_model: 12", "sampler: grid", "space.learning_rate", "continuous range"),
+    ("trials_per_model: 12", "sampler: list", "search.sampler", "belong together"),
+    ("trials_per_model: 12", "configs: [{a: 1}]", "search.configs", "belong together"),
+    ("trials_per_model: 12", "storage: here.db", "search.storage", "not the URL"),
+    ("trials_per_model: 12", f"{LISTED}, a: 1}}]", "search.configs.0.a", "not a setting"),
+    ("trials_per_model: 12", f"{LISTED}, lora.rank: 8}}]", "search.configs.0.lora.rank", "lora"),
+    ("trials_per_model: 12", f"{LISTED}}}, {{method: full}}]", "search.configs.1", "missing"),
     ("trials_per_model: 12", "sampler: magic", "search.sampler", "'tpe'"),
     ("trials_per_model: 12", "max_failure_rate: 0", "search.max_failure_rate", "greater than 0"),
     ("seeds: 3", "seeds: -1", "confirm.seeds", "equal to 1"),
@@ -90,6 +105,10 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     ("method: [full, lora]", "2: [full, lora]", "space.2", "not text"),
     ("  forgetting: {", f"  gain_2: {BITS}\n  forgetting: {{", "suites.gain_2.scorer", "'gain'"),
     ("  forgetting: {", f"  forgetting_2: {WORDS}\n  forgetting: {{", FORGETTING, "both measure"),
+    (PLACE, PROXY.format("gain2", "behaviour") + PLACE, AT_PROXY, "unknown suite 'gain2'"),
+    (PLACE, PROXY.format("forgetting", "behaviour") + PLACE, AT_PROXY, "does not measure gain"),
+    (PLACE, PROXY.format("gain", "forgetting") + PLACE, AT_PROXY, "behaviour"),
+    (PLACE, PROXY.format("gain", "behaviour") + GAIN_2 + PLACE, "suites.gain_2", "has none"),
     (END, "reference_arms: [{few_shot: 0}]\n" + END, "reference_arms.0.few_shot", "1"),
     (END, "reference_arms: [{}]\n" + END, "reference_arms.0", "exactly one"),
     (END, "allow: [everything]\n" + END, "allow.0", "split_overlap"),

@@ -1,9 +1,10 @@
+import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from keepgain.core.config import LoraSettings, Runtime
-from keepgain.trainers.cost import read_shape
-from keepgain.trainers.memory import training_memory
+from keepgain.trainers.cost import lora_parameters, read_shape
+from keepgain.trainers.memory import Estimate, memory_by_stage, training_memory
 from tests.trainers import tiny
 
 
@@ -56,3 +57,43 @@ def test_activations_are_estimated_within_a_third_of_what_backward_keeps(tmp_pat
     assert hidden.requires_grad
     parts = {p.name: p.bytes for p in training_memory(shape, config, length=64).parts}
     assert 0.67 < parts["activations"] / sum(kept.values()) < 1.5
+
+
+PAPER = LoraSettings(rank=8)
+
+
+def states(estimate: Estimate) -> int:
+    """Without activations and logits."""
+    return sum(p.bytes for p in estimate.parts if p.name not in ("activations", "logits"))
+
+
+def test_zero_stages_split_what_the_paper_says(tmp_path):
+    """Rajbhandari et al. 2020, table 1, mixed precision with K = 12: on N ranks 16, 4 + 12/N,
+    2 + 14/N and 16/N bytes a parameter; at 64 ranks 120 GB become 31.4, 16.6 and 1.9 (7.5B)."""
+    config = tiny.trial(tmp_path, tiny.model_folder(tmp_path / "m"), batch_size=64)
+    shape = read_shape(tmp_path / "m")
+    n = shape.parameters
+    by_stage = memory_by_stage(shape, config, worlds=(1, 64), dtype="bfloat16")
+    expected = {0: 16.0, 1: 4 + 12 / 64, 2: 2 + 14 / 64, 3: 16 / 64}
+    for stage, each in expected.items():
+        assert states(by_stage[stage, 64]) == pytest.approx(each * n, rel=1e-3)
+        assert states(by_stage[stage, 1]) == 16 * n
+        assert 7.5 * each == pytest.approx([120, 31.4, 16.6, 1.9][stage], abs=0.05)
+
+
+def test_adapters_leave_only_frozen_weights_to_split(tmp_path):
+    model = tiny.model_folder(tmp_path / "m")
+    config = tiny.trial(tmp_path, model, method="lora", lora=PAPER)
+    shape = read_shape(tmp_path / "m")
+    adapters = lora_parameters(shape, 8)
+    by_stage = memory_by_stage(shape, config, worlds=(1, 4), dtype="bfloat16")
+    assert states(by_stage[2, 4]) == 2 * shape.parameters + adapters * (4 + (4 + 8) // 4)
+    assert states(by_stage[3, 4]) == (2 * shape.parameters + 16 * adapters) // 4
+
+
+def test_a_rank_holds_activations_of_its_own_rows_alone(tmp_path):
+    config = tiny.trial(tmp_path, tiny.model_folder(tmp_path / "m"), batch_size=8)
+    by_stage = memory_by_stage(read_shape(tmp_path / "m"), config, worlds=(1, 3, 4))
+    parts = {w: {p.name: p.bytes for p in by_stage[0, w].parts} for w in (1, 4)}
+    assert parts[1]["activations"] == 4 * parts[4]["activations"]
+    assert {world for _, world in by_stage} == {1, 4}, "3 ranks cannot share 8 rows"

@@ -143,7 +143,9 @@ def test_plan_prints_json(world: Path, capsys: pytest.CaptureFixture[str]) -> No
     capsys.readouterr()
     assert sweep("plan", "sweep.yaml", "--json", "--tflops", "0.01") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["throughput_flops"] == 1e10 and plan["throughput_basis"] == "given"
+    speed = plan["models"][0]["methods"][0]["speed"]
+    assert (speed["flops_per_second"], speed["source"]) == (1e10, "given")
+    assert plan["expected"]["seconds"] > 0
 
 
 @pytest.mark.parametrize("command", ["init", "check", "plan"])

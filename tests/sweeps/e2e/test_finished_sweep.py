@@ -112,7 +112,7 @@ def test_the_optuna_journal_equals_the_mlflow_runs(
 ) -> None:
     storage = JournalStorage(JournalFileBackend(str(finished.folder / "optuna.journal")))
     by_model = {name: optuna.load_study(study_name=name, storage=storage)
-                for name in optuna.get_all_study_names(storage)}  # fmt: skip
+                for name in optuna.get_all_study_names(storage) if "@rung" not in name}  # fmt: skip
     assert set(by_model) == {f"{finished.id}/xs", f"{finished.id}/s"}
     recorded = {
         (c.data.tags["keepgain.model"], int(c.data.tags["keepgain.optuna_number"])): c

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keepgain.core.config import SourceRef
 from keepgain.core.errors import UserError
 from keepgain.core.record import Question
 from keepgain.core.rows import Row
@@ -13,6 +14,7 @@ from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import Finding, allow, has_errors, render_finding
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.repeats import Case, check_repeats, repeats
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine, plan_slots
 from keepgain.sweeps.gates.splits import check_duplicates, check_splits
 from keepgain.sweeps.gates.suites import check_question, check_suites, detectable_difference
@@ -36,6 +38,68 @@ def train(questions: list[str], role: str = "task") -> RowSet:
 def items(part: str, questions: list[str], measures: str = "gain", **more: Any) -> RowSet:
     more = {"scorer": "exact_match"} | more
     return row_set(f"suite/{part}", questions, measures=measures, **more)
+
+
+def source(name: str, rows: int, role: Any) -> SourceRef:
+    return SourceRef(name=name, role=role, path="", digest=name, rows=rows)
+
+
+REFS = (source("task", 100, "task"), source("old", 50, "replay"))
+TOKENS = {"task": 1000, "old": 1000}
+
+
+def test_repeats_are_the_share_of_the_budget_over_the_tokens_of_the_rows() -> None:
+    case = Case("", {"task": 0.75, "old": 0.25}, budget=8000)
+    assert repeats(case, REFS, TOKENS, "tokens") == {"task": 6.0, "old": 2.0}
+    half = Case("", {"task": 0.75, "old": 0.25}, budget=8000, rows=50)
+    assert repeats(half, REFS, TOKENS, "tokens") == {"task": 12.0, "old": 2.0}
+
+
+def test_repeats_of_a_budget_in_examples_count_rows() -> None:
+    """Rows of 10 and of 20 tokens, half of the tokens each: two rows of the one to one of the
+    other, so 300 examples are 200 and 100."""
+    case = Case("", {"task": 0.5, "old": 0.5}, budget=300)
+    assert repeats(case, REFS, TOKENS, "examples") == pytest.approx({"task": 2.0, "old": 2.0})
+
+
+def test_rows_drawn_too_often_are_warned_of_with_what_leads_there() -> None:
+    cases = [
+        Case("rows 100", {"task": 0.5, "old": 0.5}, 8000, rows=100),
+        Case("rows 50", {"task": 0.5, "old": 0.5}, 8000, rows=50),
+        Case("rows 50, replay_share 0", {"task": 1.0}, 8000, rows=50),
+    ]
+    (finding,) = check_repeats(cases, REFS, TOKENS, {"task": 4.0, "old": 4.0}, "tokens")
+    assert (finding.severity, finding.where) == ("warning", "data.task")
+    assert (
+        "each of 50 rows is drawn about 16.0 times with rows 50, replay_share 0" in finding.message
+    )
+    assert "1 of 8,000 tokens" in finding.message and "max_repeats is 4" in finding.message
+    assert "2305.16264" in (finding.hint or "") and "data.task.max_repeats" in (finding.hint or "")
+    assert not check_repeats(cases, REFS, TOKENS, {"task": 16.0, "old": 4.0}, "tokens")
+
+
+@pytest.mark.parametrize(
+    ("space", "warned"),
+    [
+        ("mixture: {tickets: [0.5, 1], general: [0, 0.5]}", "with most of 'general'"),
+        ("mixture: {tickets: [0.9, 1], general: [0, 0.1]}", None),
+        ("replay_share: {uniform: [0, 0.6]}", "with replay_share 0.6"),
+        ("replay_share: {uniform: [0, 0.01]}", None),
+        ("duration: {ordered: [1, 1.3, 2]}", "with duration 2"),
+        ("duration: [0.5, 1]", None),
+        ("rows: [100, 200]", "with rows 100"),
+        ("rows: [300]", None),
+    ],
+)
+def test_repeats_of_a_space_are_those_of_its_corners(
+    tmp_path: Path, space: str, warned: str | None
+) -> None:
+    path = make_world(tmp_path, models=1)
+    given = "mixture: {tickets: [0.5, 1], general: [0, 0.5]}"
+    path.write_text(path.read_text().replace(given, space))
+    found = [f for f in check(prepare(load_spec(path), None)) if f.code == "repeated_rows"]
+    assert len(found) == (warned is not None)
+    assert warned is None or warned in found[0].message
 
 
 @pytest.mark.parametrize(
@@ -220,12 +284,13 @@ def test_this_machine_has_something() -> None:
 
 def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 81559\necho 40960\n")
+    program.write_text("#!/bin/sh\necho 81559, NVIDIA H100 80GB HBM3\necho 40960, NVIDIA A100\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     machine = detect_machine()
     assert (machine.gpus, machine.gpu_memory_bytes) == (2, 40960 << 20)
+    assert machine.gpu_name == "NVIDIA H100 80GB HBM3"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert detect_machine().gpus == 0
 

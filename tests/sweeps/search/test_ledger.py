@@ -16,6 +16,7 @@ from keepgain.sweeps.search.ledger import (
     Asked,
     Finished,
     Ledger,
+    Promoted,
     Reused,
     Rung,
     SearchStarted,
@@ -57,6 +58,7 @@ ALL = [
     SearchStarted(settings={"seed": 1}, versions={"optuna": "5"}),
     asked(number=0, generation=0, index=0, origin="quasi_random", raw={"x": 0.1}, params={"x": 1}),
     rung(0),
+    Promoted(run_key="t1-s7", rung=1),
     Finished(run_key="t1-s7", status="failed", reason="loss nan", cause=FailureCause.NAN),
     asked("t2-s7"),
     Reused(run_key="t2-s7", sweep="old-1a2b3c"),
@@ -233,3 +235,19 @@ def test_a_repeated_draw_does_not_hide_the_first():
 def test_results_of_a_run_never_asked_for_are_refused():
     with pytest.raises(UserError, match="never asked"):
         replay([rung(0)])
+
+
+def test_a_run_waits_at_its_rung_until_it_is_promoted_or_ends():
+    def waits(*events):
+        return replay([asked(), *events]).runs["t1-s7"].waits
+
+    up = Promoted(run_key="t1-s7", rung=1)
+    stopped = Finished(run_key="t1-s7", status="pruned", reason="ranked 2 of 2")
+    assert not waits()
+    assert waits(rung(0))
+    assert not waits(rung(0), up)
+    assert waits(rung(0), up, rung(1))
+    assert waits(rung(0), Finished(run_key="t1-s7", status="interrupted"))
+    assert not waits(rung(0), up, Finished(run_key="t1-s7", status="interrupted"))
+    assert not waits(rung(0), stopped)
+    assert not waits(rung(0), up, rung(1, final=True))

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from keepgain.core.errors import UserError
-from keepgain.sweeps.search.simplex import check_feasible, round_shares, simplex_weights
+from keepgain.sweeps.search.simplex import (
+    check_feasible,
+    round_shares,
+    simplex_uniforms,
+    simplex_weights,
+)
 
 DRAWS = 1500
 LEVEL = 0.001
@@ -55,6 +60,39 @@ def test_with_bounds_it_agrees_with_rejection_sampling(k):
         assert stats.ks_2samp(w @ direction, reference @ direction).pvalue > LEVEL
 
 
+def uniforms_of(w, low, high):
+    return np.array([simplex_uniforms(row, low, high) for row in w])
+
+
+def joint_statistics(u):
+    """Each uniform, and sums and differences modulo 1 of each pair: uniform too if, and only if up
+    to what two variables can show, the uniforms are independent."""
+    pairs = [(i, j) for i in range(u.shape[1]) for j in range(i)]
+    yield from u.T
+    for i, j in pairs:
+        yield (u[:, i] + u[:, j]) % 1
+        yield (u[:, i] - u[:, j]) % 1
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_points_of_the_bounded_simplex_have_joint_uniforms(k):
+    """With floors and caps, points drawn by rejection: their stick-breaking uniforms are jointly
+    uniform, so our draws, which are made from uniforms, have the same law."""
+    low, high = BOUNDED[k]
+    u = uniforms_of(by_rejection(low, high, seed=k + 20)[:DRAWS], low, high)
+    for column in joint_statistics(u):
+        assert stats.kstest(column, "uniform").pvalue > LEVEL
+
+
+def test_dependent_uniforms_would_not_pass_the_joint_test():
+    rng = np.random.default_rng(0)
+    u = rng.random(DRAWS)
+    joined = np.column_stack([u, (u + 0.1 * rng.random(DRAWS)) % 1])
+    margins = [stats.kstest(column, "uniform").pvalue for column in joined.T]
+    joint = [stats.kstest(column, "uniform").pvalue for column in joint_statistics(joined)]
+    assert min(margins) > LEVEL > min(joint)
+
+
 def test_naive_normalisation_would_not_pass():
     rng = np.random.default_rng(0)
     u = rng.random((DRAWS, 4))
@@ -90,6 +128,16 @@ def test_weights_keep_bounds_sum_to_one_and_replay(problem):
     assert sum(round(s * 1e6) for s in shares) == 10**6
     assert all(a <= s <= b for a, s, b in zip(low, shares, high, strict=True))
     assert max(abs(s - x) for s, x in zip(shares, w, strict=True)) <= 1.1e-6
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_weights_lead_back_to_themselves(problem):
+    u, low, high = problem
+    w = simplex_weights(u, low, high)
+    back = simplex_weights(simplex_uniforms(w, low, high), low, high)
+    # Uniforms of 53 bits are too few in the corners of many dimensions.
+    assert back == pytest.approx(w, abs=1e-11 + 2 * 2 ** (-53 / (len(w) - 1)))
 
 
 @settings(max_examples=100, deadline=None)

@@ -77,7 +77,8 @@ def test_settings_of_draws():
 
 def test_settings_fit_the_trial_configuration():
     names = set(TrialConfig.model_fields) | {f"lora.{n}" for n in LoraSettings.model_fields}
-    assert set(SEARCHABLE) <= names
+    of_several = {"duration", "replay_share", "synthetic_share"}
+    assert set(SEARCHABLE) - of_several <= names
 
 
 def test_a_space_is_pickled_and_identified_by_content():
@@ -161,6 +162,76 @@ def test_whole_numbers_follow_their_step(a, b, step, seed):
     for params, raw in draws(space, 5, seed):
         assert params["batch_size"] in range(low, high + 1, step)
         assert space.resolve(raw) == params
+
+
+def test_ordered_numbers_are_drawn_by_their_place():
+    space = space_of({"batch_size": {"ordered": [8, 16, 64]}})
+    assert space.raw_distributions() == {"batch_size": IntDistribution(0, 2)}
+    assert [space.resolve({"batch_size": i})["batch_size"] for i in range(3)] == [8, 16, 64]
+    for params, raw in draws(space, 30):
+        assert params["batch_size"] == (8, 16, 64)[raw["batch_size"]]
+    for wrong in (3, -1, 0.5, True, "8"):
+        with pytest.raises(UserError, match="batch_size"):
+            space.resolve({"batch_size": wrong})
+
+
+def test_tpe_finds_the_neighbours_of_a_good_place():
+    """The best of 40 places is 31; half of the late draws are within 5, by chance a quarter."""
+    space = space_of({"rows": {"ordered": list(range(100, 4100, 100))}})
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=10))
+    near = 0
+    for i in range(40):
+        trial = study.ask()
+        place = (space(trial)["rows"] - 100) // 100
+        near += i >= 20 and abs(place - 31) <= 5
+        study.tell(trial, float((place - 31) ** 2))
+    assert near >= 10
+
+
+def test_a_condition_on_ordered_numbers():
+    space = space_of(
+        {"rows": {"ordered": [250, 1000]}, "duration": {"choice": [1, 2], "when": {"rows": 250}}}
+    )
+    assert space.grid_points() == 3
+    assert [space.resolve(r) for r in space.grid()] == [
+        {"rows": 250, "duration": 1.0},
+        {"rows": 250, "duration": 2.0},
+        {"rows": 1000},
+    ]
+
+
+def test_the_grid_goes_through_the_first_parameter_slowest():
+    space = space_of({"learning_rate": [0.1, 0.2], "batch_size": {"ordered": [8, 16]}})
+    assert [tuple(space.resolve(r).values()) for r in space.grid()] == [
+        (8, 0.1),
+        (8, 0.2),
+        (16, 0.1),
+        (16, 0.2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [
+        ({"batch_size": [8, 16]}, ()),
+        ({"learning_rate": {"log": [1e-5, 1]}, "batch_size": [8, 16]}, ("learning_rate",)),
+        ({"mixture": {"tickets": [0.5, 1], "general": [0, 0.5]}}, ("mixture",)),
+    ],
+)
+def test_what_has_no_grid_is_named(raw, names):
+    assert space_of(raw).continuous == names
+
+
+def test_points_of_a_fine_grid_stay_apart():
+    space = space_of({"learning_rate": {"uniform": [1000, 1000.01], "step": 0.001}})
+    found = [space.resolve(r)["learning_rate"] for r in space.grid()]
+    assert found == [pytest.approx(1000 + i / 1000, abs=1e-9) for i in range(11)]
+    assert len(set(found)) == 11
+
+
+def test_lists_of_modules_are_choices():
+    space = space_of({"method": "lora", "lora.targets": ["all-linear", ["v_proj", "q_proj"]]})
+    assert {p["lora.targets"] for p, _ in draws(space, 20)} == {"all-linear", "q_proj,v_proj"}
 
 
 def test_a_draw_of_another_space_is_refused():
@@ -253,6 +324,22 @@ FAULTS = [
         {**LORA, "lora.rank": {"choice": [4, 8], "when": {"method": ["full", "lora"]}}},
         "space.lora.rank",
         "only where the method is lora",
+    ),
+    ({"batch_size": {"ordered": [16, 8]}}, "space.batch_size", "ascending"),
+    ({"batch_size": {"ordered": 8}}, "space.batch_size", "a list with at least one"),
+    ({"batch_size": {"ordered": [8, 8]}}, "space.batch_size", "in the list twice"),
+    ({"batch_size": {"ordered": [8, 16.5]}}, "space.batch_size", "valid integer"),
+    ({"schedule": {"ordered": ["cosine", "wsd"]}}, "space.schedule", "needs numbers"),
+    ({"batch_size": {"ordered": [8, 16], "step": 1}}, "space.batch_size", "no meaning"),
+    ({"method": "lora", "lora.targets": ["q_proj"]}, "space.lora.targets", "A list is a choice"),
+    ({"method": "lora", "lora.targets": [[]]}, "space.lora.targets", "a list of module names"),
+    ({"rows": [0]}, "space.rows", "greater than or equal to 1"),
+    ({"duration": 0}, "space.duration", "greater than 0"),
+    ({"replay_share": {"uniform": [0, 2]}}, "space.replay_share", "less than or equal to 1"),
+    (
+        {"replay_share": [0, 0.1], "mixture": {"tickets": 1}},
+        "space.replay_share",
+        "both `replay_share` and `mixture`",
     ),
     ({"mixture": {"ticket": [0, 1]}}, "space.mixture.ticket", "Did you mean tickets"),
     ({"mixture": {}}, "space.mixture", "mapping of sources"),

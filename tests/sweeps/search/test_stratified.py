@@ -1,289 +1,32 @@
-"""One contract for every sampler: counts, states, constraints, and draws that follow from history.
-
-The searches here are real ones on a closed-form objective; only the training is left out.
-"""
+"""The search as a whole: continuation, repeats, budgets, generations, given configurations."""
 
 import math
-import random
-from dataclasses import replace
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 from keepgain.core.errors import UserError
-from keepgain.core.status import Stage, TrialStatus
-from keepgain.sweeps.search.ledger import Asked, Finished
-from keepgain.sweeps.search.space import parse_space
-from keepgain.sweeps.search.stratified import (
-    Draw,
-    Result,
-    StratifiedSearch,
-    default_generation_size,
+from keepgain.core.status import TrialStatus
+from keepgain.sweeps.search.design import default_generation_size
+from keepgain.sweeps.search.draws import Result, outcome
+from keepgain.sweeps.search.ledger import Asked, Finished, Learned, Retried, Steered
+from tests.sweeps.search.searches import (
+    DISCRETE,
+    SPACE,
+    asked_event,
+    draws_of,
+    history,
+    make_search,
+    measure,
+    mixed,
+    result_of,
+    run,
+    space_of,
+    through_json,
+    trials,
 )
-from keepgain.sweeps.search.stratum import outcome
-
-SAMPLERS = ["tpe", "random", "quasi_random", "nsga2"]
-BOTH = {"gain": "maximize", "forgetting": "minimize"}
-SPACE = {
-    "method": ["full", "lora"],
-    "learning_rate": {"log": [1e-5, 1e-1]},
-    "lora.rank": {"log_int": [4, 64]},
-    "mixture": {"tickets": [0.5, 1], "general": [0, 0.5]},
-}
-
-
-def space_of(raw=SPACE):
-    return parse_space(raw, sources=["tickets", "general"], where="sweep.yaml")
-
-
-def make_search(folder, name="journal", space=None, **more):
-    settings = {
-        "models": ["xs", "s"],
-        "trials_per_model": 8,
-        "generation_size": 4,
-        "seed": 1,
-        "objectives": BOTH,
-        "constraints": ["over_limit"],
-        "study_prefix": "sweep-1a2b3c",
-        **more,
-    }
-    return StratifiedSearch(space or space_of(), journal=folder / name, **settings)
-
-
-def measure(draw: Draw) -> Result:
-    """Gain peaks at 1e-3, forgetting grows with the rate and shrinks with replay."""
-    p = draw.params
-    off = abs(math.log10(p["learning_rate"] / 1e-3))
-    forgetting = 0.1 * off + 0.2 * p.get("mixture.tickets", 1)
-    values = (1 - off - 0.05 * (p["method"] == "lora"), forgetting)
-    return Result(TrialStatus.COMPLETED, values, {"over_limit": forgetting - 0.25})
-
-
-def run(search, result=measure, shuffle=None):
-    """Runs a search to its end, results of a generation arriving in index or shuffled order."""
-    dealt = []
-    while not search.done:
-        while draw := search.next():
-            dealt.append(draw)
-        waiting = search.open_draws()
-        if shuffle is not None:
-            random.Random(shuffle).shuffle(waiting)
-        for draw in waiting:
-            search.tell(draw, result(draw))
-    search.close(interrupted=False)
-    return dealt
-
-
-def trials(search):
-    """What Optuna knows, free of clocks."""
-    return {
-        name: [
-            (t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in s.trials
-        ]
-        for name, s in search.studies.items()
-    }
-
-
-def from_journal(path):
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    names = [s.study_name for s in storage.get_all_studies()]
-    return {n: optuna.load_study(study_name=n, storage=storage) for n in names}
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-class TestEverySampler:
-    def test_completes_balanced_and_leaves_nothing_running(self, sampler, tmp_path):
-        search = make_search(tmp_path, sampler=sampler)
-        dealt = run(search)
-        assert search.done
-        new = [d for d in dealt if d.repeats is None]
-        assert [d.model for d in new] == ["xs", "s"] * 8
-        assert [d.generation for d in new] == [0] * 8 + [1] * 8
-        for model in ("xs", "s"):
-            mine = [d for d in dealt if d.model == model]
-            assert [d.number for d in mine] == list(range(len(mine)))
-            assert all(d.origin == "quasi_random" for d in mine if d.generation == 0)
-            later = {d.origin for d in mine if d.generation == 1}
-            assert later == {"quasi_random" if sampler == "quasi_random" else "sampler"}
-        studies = from_journal(tmp_path / "journal")
-        assert set(studies) == {"sweep-1a2b3c/xs", "sweep-1a2b3c/s"}
-        for study in studies.values():
-            assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
-            assert {t.state for t in study.trials} == {TrialState.COMPLETE}
-            mine = [d for d in dealt if study.study_name.endswith(f"/{d.model}")]
-            for t, d in zip(study.trials, mine, strict=True):
-                assert t.params == d.raw
-                assert tuple(t.values) == measure(d).values
-                assert t.constraints == measure(d).constraints
-
-    def test_draws_do_not_depend_on_the_order_of_arrival(self, sampler, tmp_path):
-        one, two = (make_search(tmp_path, n, sampler=sampler) for n in ("one", "two"))
-        assert run(one) == run(two, shuffle=5)
-        assert trials(one) == trials(two)
-
-    def test_seed_and_results_matter(self, sampler, tmp_path):
-        a = run(make_search(tmp_path, "a", sampler=sampler))
-        assert a != run(make_search(tmp_path, "b", sampler=sampler, seed=2))
-        if sampler in ("tpe", "nsga2"):
-            other = run(
-                make_search(tmp_path, "c", sampler=sampler),
-                lambda d: replace(measure(d), values=measure(d).values[::-1]),
-            )
-            assert [d.raw for d in a[:8]] == [d.raw for d in other[:8]]
-            assert [d.raw for d in a] != [d.raw for d in other]
-
-    def test_every_kind_of_end(self, sampler, tmp_path):
-        ends = [
-            (Result(TrialStatus.PRUNED, truncated=True), TrialState.PRUNED),
-            (Result(TrialStatus.PRUNED, (0.1, 0.2), {"over_limit": 1}), TrialState.PRUNED),
-            (Result(TrialStatus.COMPLETED, (1, 1), {"over_limit": -1}, True), TrialState.PRUNED),
-            (Result(TrialStatus.FAILED), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (math.nan, 1), {"over_limit": 0}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (math.inf, 1), {"over_limit": 0}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (1,), {"over_limit": 0}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, None, {"over_limit": 0}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (1, 1), {}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (1, 1), {"over_limit": math.nan}), TrialState.FAIL),
-            (Result(TrialStatus.COMPLETED, (1, 1), {"over_limit": 0.0}), TrialState.COMPLETE),
-            (Result(TrialStatus.COMPLETED, (2, 2), {"over_limit": 0.1}), TrialState.COMPLETE),
-        ]
-        search = make_search(
-            tmp_path, sampler=sampler, models=["xs"], trials_per_model=14, generation_size=6
-        )
-        dealt = run(search, lambda d: ends[d.number % len(ends)][0])
-        study = search.studies["xs"]
-        for t, d in zip(study.trials, dealt, strict=True):
-            told = d.number if d.repeats is None else d.repeats
-            assert t.state == ends[told % len(ends)][1]
-        assert all(t.constraints["over_limit"] <= 0 for t in study.best_trials)
-        assert study.best_trials
-
-    def test_the_front_respects_constraints(self, sampler, tmp_path):
-        search = make_search(tmp_path, sampler=sampler, models=["xs"])
-        run(search)
-        found = search.studies["xs"]
-        assert any(t.constraints["over_limit"] > 0 for t in found.trials)
-        assert found.best_trials
-        assert all(t.constraints["over_limit"] <= 0 for t in found.best_trials)
-
-    def test_one_objective(self, sampler, tmp_path):
-        search = make_search(
-            tmp_path, sampler=sampler, objectives={"gain": "maximize"}, constraints=[]
-        )
-        run(search, lambda d: Result(TrialStatus.COMPLETED, measure(d).values[:1]))
-        assert search.studies["xs"].best_value <= 1
-
-    def test_interrupted_in_the_middle_nothing_stays_running(self, sampler, tmp_path):
-        search = make_search(tmp_path, sampler=sampler)
-        first = [search.next() for _ in range(5)]
-        search.tell(first[2], measure(first[2]))
-        search.close(interrupted=True)
-        search.close(interrupted=True)
-        studies = from_journal(tmp_path / "journal")
-        found = [t for s in studies.values() for t in s.trials]
-        states = [t.state for t in found]
-        assert sorted(s.name for s in states) == ["COMPLETE"] + ["FAIL"] * 4
-        assert all(
-            (t.user_attrs.get("unfinished") == "interrupted") == (t.state == TrialState.FAIL)
-            for t in found
-        )
-
-    def test_all_failed_and_it_still_ends(self, sampler, tmp_path):
-        search = make_search(tmp_path, sampler=sampler, models=["xs"])
-        run(search, lambda d: Result(TrialStatus.FAILED))
-        assert {t.state for t in search.studies["xs"].trials} == {TrialState.FAIL}
-
 
 # --- continuing -------------------------------------------------------------------------------
-
-
-def history(search, result, shuffle):
-    """Runs a search to its end and writes the ledger that a driver would have written."""
-    events = [search.started()]
-    keys = {}
-    while not search.done:
-        while draw := search.next():
-            key = f"{draw.model}{len(keys)}-s1"
-            keys[draw.model, draw.number] = key
-            if draw.repeats is not None:
-                key = keys[draw.model, draw.repeats]
-            events.append(asked_event(draw, key))
-        waiting = search.open_draws()
-        random.Random(shuffle).shuffle(waiting)
-        for draw in waiting:
-            found = result(draw)
-            search.tell(draw, found)
-            key = keys[draw.model, draw.number]
-            events.append(Finished(run_key=key, status=found.status))
-    search.close(interrupted=False)
-    return events
-
-
-def asked_event(draw, key):
-    return Asked(
-        run_key=key,
-        trial_id=key.split("-")[0],
-        seed=1,
-        stage=Stage.SEARCH,
-        kind="trial",
-        model=draw.model,
-        number=draw.number,
-        generation=draw.generation,
-        index=draw.index,
-        origin=draw.origin,
-        raw=draw.raw,
-        params=draw.params,
-        config={},
-    )
-
-
-def mixed(draw: Draw) -> Result:
-    """Now and then a failure or a pruned trial."""
-    if draw.number % 5 == 3:
-        return Result(TrialStatus.FAILED)
-    return Result(TrialStatus.PRUNED) if draw.number % 5 == 4 else measure(draw)
-
-
-def result_of(state):
-    asked = state.asked
-    draw = Draw(
-        asked.model,
-        asked.number,
-        asked.generation,
-        asked.index,
-        asked.origin,
-        asked.raw,
-        asked.params,
-    )
-    return mixed(draw)
-
-
-def draws_of(events):
-    return [e for e in events if isinstance(e, Asked)]
-
-
-@pytest.mark.parametrize(("sampler", "step"), [("tpe", 1), ("nsga2", 3), ("random", 7)])
-def test_continued_after_any_event_it_is_the_undisturbed_search(sampler, step, tmp_path):
-    def make(name):
-        return make_search(tmp_path, name, sampler=sampler, trials_per_model=5, generation_size=2)
-
-    undisturbed = make("whole")
-    events = history(undisturbed, mixed, shuffle=3)
-    expected = [(e.model, e.number, e.raw, e.params) for e in draws_of(events)]
-    for stop in range(0, len(events) + 1, step):
-        search = make("again")
-        search.restore(_through_json(events[:stop]), result_of)
-        recorded = [(e.model, e.number, e.raw, e.params) for e in draws_of(events[:stop])]
-        waiting = [e.number for e in draws_of(events[:stop])]
-        assert len(search.open_draws()) <= len(waiting)
-        rest = run(search, mixed)
-        assert recorded + [(d.model, d.number, d.raw, d.params) for d in rest] == expected
-        assert trials(search) == trials(undisturbed)
-
-
-def _through_json(events):
-    return [type(e).model_validate_json(e.model_dump_json()) for e in events]
 
 
 def test_open_draws_of_a_continued_search_can_be_told(tmp_path):
@@ -335,34 +78,6 @@ def test_a_changed_ledger_is_refused(tmp_path):
 GRID = {"method": ["full", "lora"], "learning_rate": [1e-4, 1e-3, 1e-2]}
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_repeat_takes_the_known_result_and_no_budget(sampler, tmp_path):
-    search = make_search(
-        tmp_path, sampler=sampler, space=space_of(GRID), models=["xs"], trials_per_model=5
-    )
-    dealt = run(search)
-    new = [d for d in dealt if d.repeats is None]
-    assert len(new) == 5
-    told = search.studies["xs"].trials
-    for draw in dealt:
-        if draw.repeats is not None:
-            assert draw.params == dealt[draw.repeats].params
-            assert draw.repeats < draw.number
-            assert told[draw.number].values == told[draw.repeats].values
-    with pytest.raises(ValueError, match="does not wait"):
-        search.tell(dealt[0], measure(dealt[0]))
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_space_with_fewer_points_than_trials_ends(sampler, tmp_path):
-    search = make_search(tmp_path, sampler=sampler, space=space_of(GRID), trials_per_model=20)
-    dealt = run(search)
-    assert search.exhausted == ("xs", "s")
-    assert sum(d.repeats is None for d in dealt) == 12
-    single = make_search(tmp_path, space=space_of({"learning_rate": 1e-3, "method": "full"}))
-    assert len(run(single)) == 2
-
-
 def test_repeats_need_not_be_in_the_ledger(tmp_path):
     def make(name):
         return make_search(tmp_path, name, space=space_of(GRID), trials_per_model=6)
@@ -404,17 +119,14 @@ def test_a_fifth_is_quasi_random_even_in_small_generations(tmp_path):
 
 def test_generations_are_a_barrier(tmp_path):
     search = make_search(tmp_path)
-    first = search.draws(0)
-    assert len(first) == 8 and search.next() is None
-    with pytest.raises(ValueError, match="generation 0 is not complete"):
-        search.draws(1)
+    first = [search.next() for _ in range(8)]
+    assert search.next() is None
     for draw in first[:-1]:
         search.tell(draw, measure(draw))
     assert search.next() is None and search.open_draws() == [first[-1]]
     search.tell(first[-1], measure(first[-1]))
     assert search.generation == 1
-    assert {d.generation for d in search.draws(1)} == {1}
-    assert search.draws(0) == first
+    assert search.next().generation == 1
 
 
 def test_an_unfinished_status_is_no_result(tmp_path):
@@ -469,3 +181,279 @@ def test_outcome_of_plain_cases():
     done = Result(TrialStatus.COMPLETED, (1.0,))
     assert outcome(done, ["gain"], []) == TrialState.COMPLETE
     assert outcome(done, ["gain", "forgetting"], []) == TrialState.FAIL
+
+
+# --- budgets of base models -------------------------------------------------------------------
+
+
+def test_unequal_budgets_are_interleaved_in_proportion(tmp_path):
+    search = make_search(
+        tmp_path, models=["a", "b"], trials_per_model={"b": 4, "a": 12}, generation_size=6
+    )
+    dealt = run(search, mixed)
+    assert [d.model for d in dealt[:8]] == ["a", "a", "b", "a", "a", "a", "b", "a"]
+    for n in range(1, 17):
+        drawn = sum(d.model == "b" for d in dealt[:n])
+        assert abs(drawn - n / 4) <= 1
+    assert [sum(d.model == m for d in dealt) for m in ("a", "b")] == [12, 4]
+    assert [(d.model, d.generation) for d in dealt].count(("b", 0)) == 2
+    assert search.expected == 16
+
+
+def test_a_base_model_goes_on_when_a_larger_budget_is_exhausted(tmp_path):
+    """`b` has more trials than the space has points; `a` has 4 of the 16."""
+    search = make_search(
+        tmp_path,
+        models=["b", "a"],
+        space=space_of(DISCRETE),
+        trials_per_model={"b": 80, "a": 4},
+        generation_size=8,
+    )
+    dealt = [d for d in run(search) if d.repeats is None]
+    assert [sum(d.model == m for d in dealt) for m in ("b", "a")] == [16, 4]
+
+
+def test_quasi_random_draws_suffice_for_an_audit_but_never_fill_the_search(tmp_path):
+    def quasi(trials, least):
+        search = make_search(
+            tmp_path, models=["xs"], trials_per_model=trials, quasi_random_at_least=least
+        )
+        return search.design.quasi_random("xs")
+
+    assert [quasi(40, 0), quasi(40, 12), quasi(16, 12), quasi(6, 12)] == [8, 12, 8, 4]
+
+
+# --- without a barrier ------------------------------------------------------------------------
+
+
+def test_async_a_result_reaches_optuna_at_once_and_no_slot_waits(tmp_path):
+    search = make_search(tmp_path, mode="async", models=["xs"])
+    assert search.started().settings["mode"] == "async"
+    draws = [search.next() for _ in range(4)]
+    search.tell(draws[2], measure(draws[2]))
+    states = [t.state.name for t in search.studies["xs"].trials]
+    assert states == ["RUNNING", "RUNNING", "COMPLETE", "RUNNING"]
+    draws += [search.next(), search.next()]
+    assert search.next() is None and not search.done
+    for draw in draws[:2] + draws[3:]:
+        search.tell(draw, measure(draw))
+    assert search.done
+    assert {d.generation for d in draws} == {0}
+
+
+def test_async_results_are_rebuilt_in_the_order_in_which_they_arrived(tmp_path):
+    """NSGA counts its generations by what is told before an ask, so the order shows."""
+
+    def create(name):
+        return make_search(tmp_path, name, mode="async", sampler="nsga2", trials_per_model=10)
+
+    whole = create("whole")
+    events = history(whole, mixed, shuffle=4, slots=3)
+    again = create("again")
+    again.restore(events, result_of)
+    assert again.done and trials(again) == trials(whole)
+
+    def told_at(search):
+        key = "NSGAIISampler:generation"
+        return [t.system_attrs[key] for s in search.studies.values() for t in s.trials]
+
+    assert told_at(again) == told_at(whole)
+    assert len(set(told_at(whole))) > 1
+
+
+def test_async_a_repeat_of_what_is_known_is_told_at_once(tmp_path):
+    space = space_of({"method": ["full", "lora"], "learning_rate": [1e-4, 1e-3, 1e-2]})
+    search = make_search(tmp_path, mode="async", space=space, models=["xs"])
+    seen = 0
+    while draw := search.next():
+        if draw.repeats is None:
+            search.tell(draw, measure(draw))
+        else:
+            seen += 1
+        assert search.studies["xs"].trials[draw.number].values is not None
+    assert seen and search.done
+
+
+# --- warm start -------------------------------------------------------------------------------
+
+
+def known(rate, **more):
+    fields = {"values": (0.5, 0.1), "constraints": {"over_limit": -0.1}, **more}
+    params = {"method": "full", "learning_rate": rate, "mixture.tickets": 1, "mixture.general": 0}
+    return Learned(source=f"old/{rate}", params=params, **fields)
+
+
+OUTSIDE = [
+    known(1.0),
+    known(1e-3, values=(0.5,)),
+    known(1e-3, constraints={}),
+    known(1e-3).model_copy(update={"params": {"learning_rate": 1e-3}}),
+]
+
+
+def test_learned_trials_are_in_the_study_and_are_no_draws(tmp_path):
+    search = make_search(tmp_path)
+    assert search.learn("xs", [known(1e-3), *OUTSIDE, known(1e-4)]) == 4
+    started = search.started()
+    assert started.left_out == {"xs": 4}
+    assert [k.source for k in started.learned["xs"]] == ["old/0.001", "old/0.0001"]
+    dealt = run(search)
+    assert len([d for d in dealt if d.repeats is None]) == 12
+    assert min(d.number for d in dealt if d.model == "xs") == 0
+    first, second, *rest = search.studies["xs"].trials
+    assert [t.user_attrs["learned_from"] for t in (first, second)] == ["old/0.001", "old/0.0001"]
+    assert (first.state, first.values) == (TrialState.COMPLETE, [0.5, 0.1])
+    assert first.constraints == {"over_limit": -0.1}
+    assert first.params["learning_rate"] == 1e-3
+    assert not any("learned_from" in t.user_attrs for t in rest)
+    assert len(search.studies["s"].trials) == len([d for d in dealt if d.model == "s"])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_what_was_learned_leads_the_sampler_and_a_continuation_needs_no_other_sweep(
+    sampler, tmp_path
+):
+    def create(name, rates):
+        search = make_search(tmp_path, name, sampler=sampler, models=["xs"])
+        search.learn("xs", [known(r) for r in rates])
+        return search
+
+    whole = create("whole", [1e-3, 2e-3, 3e-3])
+    events = history(whole, mixed, shuffle=1)
+    drawn = [e.raw for e in draws_of(events)]
+    other = [d.raw for d in run(create("other", [1e-5, 2e-5, 3e-5]), mixed)]
+    assert drawn[:4] == other[:4] and drawn != other
+    again = make_search(tmp_path, "again", sampler=sampler, models=["xs"])
+    again.restore(through_json(events[:6]), result_of)
+    run(again, mixed)
+    assert trials(again) == trials(whole)
+    with pytest.raises(UserError, match="another warm start"):
+        create("third", [1e-5]).restore(events, result_of)
+
+
+# --- given configurations ---------------------------------------------------------------------
+
+GIVEN = {"method": "full", "learning_rate": 2e-3, "mixture.tickets": 1, "mixture.general": 0}
+
+
+def test_a_given_configuration_is_the_next_draw_and_costs_no_planned_trial(tmp_path):
+    search = make_search(tmp_path, models=["xs", "s"])
+    before = [search.next() for _ in range(3)]
+    search.enqueue("s", GIVEN)
+    assert search.expected == 13
+    extra = search.next()
+    assert (extra.model, extra.origin, extra.generation) == ("s", "list", 0)
+    assert extra.params == GIVEN
+    rest = []
+    while draw := search.next():
+        rest.append(draw)
+    assert len(before) + len(rest) == 8
+    assert [d.model for d in rest] == ["s", "xs", "s", "xs", "s"]
+
+
+def test_a_full_generation_waits_for_a_given_configuration_too(tmp_path):
+    search = make_search(tmp_path, models=["xs"])
+    draws = [search.next() for _ in range(4)]
+    assert search.next() is None
+    search.enqueue("xs", GIVEN)
+    extra = search.next()
+    for draw in draws:
+        search.tell(draw, measure(draw))
+    assert search.generation == 0 and search.next() is None
+    search.tell(extra, measure(extra))
+    assert search.generation == 1
+
+
+def test_a_search_that_has_ended_takes_given_configurations_until_it_is_closed(tmp_path):
+    search = make_search(tmp_path, models=["xs"])
+    while not search.done:
+        while search.next():
+            pass
+        for draw in search.open_draws():
+            search.tell(draw, measure(draw))
+    search.enqueue("xs", GIVEN)
+    assert not search.done
+    extra = search.next()
+    search.tell(extra, measure(extra))
+    assert search.done and len(search.studies["xs"].trials) == 7
+
+
+@pytest.mark.parametrize("mode", ["generations", "async"])
+def test_given_configurations_are_given_again_from_the_ledger(mode, tmp_path):
+    """Steered before the first draw, in the middle, and when the generation is full."""
+
+    def create(name):
+        return make_search(tmp_path, name, mode=mode, journal=None)
+
+    whole = create("whole")
+    events = [whole.started()]
+    places = {0: ("xs", 1e-3), 3: ("s", 2e-3), 9: ("xs", 3e-3), 11: ("s", 4e-3)}
+    keys = {}
+    while not whole.done:
+        if len(keys) in places:
+            model, rate = places.pop(len(keys))
+            config = {"model": model, "params": {**GIVEN, "learning_rate": rate}}
+            whole.enqueue(model, config["params"])
+            steered = {"do": "add", "by": "a@b", "configs": (config,), "outcome": "added"}
+            events.append(Steered(id=str(rate), **steered))
+        if draw := whole.next():
+            keys[draw.model, draw.number] = f"r{len(keys)}-s1"
+            events.append(asked_event(draw, keys[draw.model, draw.number]))
+            continue
+        for draw in whole.open_draws():
+            whole.tell(draw, mixed(draw))
+            key = keys[draw.model, draw.number]
+            events.append(Finished(run_key=key, status=mixed(draw).status))
+    assert len(keys) == 16 and not places
+    for stop in [*range(0, len(events), 4), len(events)]:
+        if events[stop - 1 : stop] and isinstance(events[stop - 1], Steered):
+            continue  # the driver draws right after
+        again = create("again")
+        again.restore(through_json(events[:stop]), result_of)
+        asked = [(e.model, e.number, e.raw) for e in draws_of(events)]
+        mine = [(d.model, d.number, d.raw) for d in again._dealt]
+        assert mine == asked[: len(mine)] and len(mine) == len(draws_of(events[:stop]))
+    assert trials(again) == trials(whole)
+
+
+def test_a_given_configuration_that_cannot_be_is_refused(tmp_path):
+    search = make_search(tmp_path)
+    with pytest.raises(UserError, match="no base model 'm'"):
+        search.enqueue("m", GIVEN)
+    with pytest.raises(UserError, match="learning_rate"):
+        search.enqueue("xs", {**GIVEN, "learning_rate": 5})
+    search.finish()
+    with pytest.raises(UserError, match="has ended"):
+        search.enqueue("xs", GIVEN)
+
+
+# --- ended early ------------------------------------------------------------------------------
+
+
+def test_a_finished_search_draws_nothing_more_and_hears_what_is_open(tmp_path):
+    search = make_search(tmp_path)
+    draws = [search.next() for _ in range(3)]
+    search.tell(draws[0], measure(draws[0]))
+    search.finish()
+    assert search.next() is None and not search.done
+    for draw in draws[1:]:
+        search.tell(draw, measure(draw))
+    assert search.done and search.next() is None
+    states = [t.state for s in search.studies.values() for t in s.trials]
+    assert states == [TrialState.COMPLETE] * 3
+
+
+def test_a_retried_run_stays_failed_for_the_sampler(tmp_path):
+    whole = make_search(tmp_path, models=["xs"])
+    events = history(whole, mixed, shuffle=1)
+    key = next(e.run_key for e in draws_of(events) if e.number == 3)
+    events += [Retried(run_key=key, told=True), Finished(run_key=key, status="completed")]
+
+    def better_now(state):
+        good = Result(TrialStatus.COMPLETED, (9.0, 0.0), {"over_limit": -1.0})
+        return good if state.run_key == key else result_of(state)
+
+    again = make_search(tmp_path, "again", models=["xs"])
+    again.restore(through_json(events), better_now)
+    assert again.done and trials(again) == trials(whole)
+    assert again.studies["xs"].trials[3].state == TrialState.FAIL

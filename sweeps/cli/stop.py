@@ -1,0 +1,80 @@
+"""`sweep stop`: end a running sweep in order, or one of its trials."""
+
+import argparse
+from pathlib import Path
+
+from keepgain.core.errors import UserError
+from keepgain.sweeps.cli.common import add_sweep
+from keepgain.sweeps.cli.steer import EXIT_CODES
+
+EPILOG = f"""examples:
+  sweep stop last                       # what runs is interrupted; `sweep run` continues it
+  sweep stop ticket-routing-7f3a2c --trial 3f9a1c   # one trial, by the first digits of its key
+
+The sweep may run in another process, or on another machine that shares the store's folder.
+A trial ends as pruned: the sampler learns that it was stopped, and it is never ranked.
+
+{EXIT_CODES}"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "stop",
+        help="end a running sweep in order, or one of its trials",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_sweep(parser)
+    parser.add_argument("--trial", metavar="KEY", help="first digits of a run key")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sends the command and waits for the answer."""
+    from keepgain.core.store.location import resolve_store
+    from keepgain.sweeps.cli.steer import give
+    from keepgain.sweeps.overview import find_sweep
+
+    folder = find_sweep(resolve_store(args.store), args.sweep)
+    if args.trial is None:
+        return give(folder, "stop")
+    return give(folder, "stop_trial", trial=open_trial(folder, args.trial))
+
+
+def open_trial(folder: Path, key: str) -> str:
+    """The run key of the one search trial that has not ended and begins with `key`.
+
+    Raises:
+        UserError: There is none, or more than one; the message lists the candidates.
+    """
+    from keepgain.core.status import Stage
+    from keepgain.sweeps.overview import read_runs
+
+    runs = [r for r in read_runs(folder) if r.run_key.startswith(key)]
+    trials = [r for r in runs if r.asked.stage is Stage.SEARCH]
+    candidates = [r.run_key for r in trials if not r.status.is_final]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise UserError(
+            f"{len(candidates)} open trials have a key that starts with '{key}'.",
+            hint=f"Give more digits: {', '.join(candidates[:8])}.",
+        )
+    if trials:
+        raise UserError(f"trial {trials[0].run_key} has ended already: {trials[0].status}.")
+    if runs:
+        raise UserError(
+            f"run {runs[0].run_key} belongs to the {runs[0].asked.stage} stage.",
+            hint="Only trials of the search can be stopped one by one; the decision needs the "
+            "others.",
+        )
+    open_keys = [
+        r.run_key
+        for r in read_runs(folder)
+        if r.asked.stage is Stage.SEARCH and not r.status.is_final
+    ]
+    raise UserError(
+        f"no run of {folder.name} has a key that starts with '{key}'.",
+        hint=f"Open trials: {', '.join(open_keys[:8]) or 'none'}.",
+    )

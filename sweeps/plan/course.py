@@ -1,0 +1,102 @@
+"""From a spec to its stages: generations, finalists, and what each stage takes."""
+
+from collections.abc import Sequence
+
+from keepgain.core.status import Stage
+from keepgain.sweeps.plan.reach import Generation
+from keepgain.sweeps.plan.stages import (
+    SearchShape,
+    StagePlan,
+    full_runs,
+    scorings,
+    search_plan,
+)
+from keepgain.sweeps.plan.trial import ModelPlan
+from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.search.design import Design, make_design
+from keepgain.sweeps.search.objectives import directions
+from keepgain.sweeps.search.space import Space
+
+
+def trials_of(prepared: Prepared) -> dict[str, int]:
+    """Base model → trials of the search."""
+    return prepared.trials
+
+
+def search_shape(prepared: Prepared, space: Space) -> SearchShape:
+    """How the search goes, as far as the spec fixes it."""
+    search = prepared.spec.search
+    stops = search.stopping.enabled and len(prepared.rungs) > 1
+    suites = prepared.score_suites("validation")
+    design = make_design(
+        space,
+        models=[m.ref.name for m in prepared.models],
+        trials=trials_of(prepared),
+        objectives=directions(suites),
+        constraints=(),
+        sampler=search.sampler,
+        seed=search.seed,
+        mode=search.mode,
+        generation_size=search.generation_size,
+        rungs=len(prepared.rungs),
+        quasi_random_at_least=search.stopping.audit_trials if stops else 0,
+        configs=search.configs or (),
+    )
+    return SearchShape(
+        generations={
+            m: _generations(design, m, search.stopping.audit_trials) for m in design.trials
+        },
+        rungs=tuple(r / prepared.budget for r in prepared.rungs),
+        keep=search.stopping.keep if stops else None,
+        waits=search.mode == "generations",
+    )
+
+
+def _generations(design: Design, model: str, audit_trials: int) -> tuple[Generation, ...]:
+    """Audits are the first quasi-random draws, and those are the first draws."""
+    audits = min(audit_trials, design.quasi_random(model))
+    made: list[Generation] = []
+    before = 0
+    while before < design.trials[model]:
+        due = design.due(model, len(made))
+        made.append(Generation(due - before, min(due, audits) - min(before, audits)))
+        before = due
+    return tuple(made)
+
+
+def stages_of(
+    prepared: Prepared, space: Space, models: Sequence[ModelPlan], slots: int
+) -> list[StagePlan]:
+    """All stages, in order."""
+    shape, confirm = search_shape(prepared, space), prepared.spec.confirm
+    finalists = finalists_of(prepared, models)
+    # A tuned model that is tuned on is a base, and the original base stands beside it.
+    base = {m.ref.name: 1 + (m.reference is not None) + len(prepared.arms) for m in prepared.models}
+
+    def confirmed(seeds: int) -> dict[str, int]:
+        return {m: n * seeds for m, n in finalists.items()}
+
+    def tested(seeds: int) -> dict[str, int]:
+        return {m: n + base[m] for m, n in confirmed(seeds).items()}
+
+    bases = scorings(models, base, slots)
+    ends = (confirm.first, confirm.most)
+    first, last = (full_runs(models, confirmed(n), shape.rungs, slots) for n in ends)
+    test = [scorings(models, tested(n), slots) for n in ends]
+    return [
+        StagePlan(stage=Stage.BASE, least=bases, expected=bases, most=bases),
+        search_plan(models, shape, slots),
+        StagePlan(stage=Stage.CONFIRM, least=first, expected=last, most=last),
+        StagePlan(stage=Stage.TEST, least=test[0], expected=test[1], most=test[1]),
+    ]
+
+
+def finalists_of(prepared: Prepared, models: Sequence[ModelPlan]) -> dict[str, int]:
+    """Finalists are dealt over the models in turn; the best random trial may come on top, and is
+    taken to be of the dearest model."""
+    count = max(prepared.spec.confirm.finalists, len(models))
+    each, over = divmod(count, len(models))
+    dealt = {m.model: each + (i < over) for i, m in enumerate(models)}
+    dealt[max(models, key=lambda m: m.train_seconds).model] += 1
+    trials = trials_of(prepared)
+    return {m: min(n, trials[m]) for m, n in dealt.items()}

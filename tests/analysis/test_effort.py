@@ -1,0 +1,58 @@
+"""Sizes that were searched unequally are flagged wherever they are compared."""
+
+import json
+
+from keepgain.analysis.analyze import analyze
+from keepgain.analysis.contract import to_json
+from keepgain.analysis.effort import Effort, efforts, unequal_effort
+from keepgain.analysis.render import text
+from keepgain.core.record import Evidence
+from keepgain.core.status import Stage, TrialStatus
+from tests.analysis.evidence import TOKENS, Trial, base, build
+
+
+def evidence(small: int, big: int, broken: int = 0) -> Evidence:
+    trials = [base("s"), base("m")]
+    trials += [Trial(f"s{i}", "s", 0.7 + 0.01 * i, seeds=2 * (i == 0)) for i in range(small)]
+    trials += [Trial(f"m{i}", "m", 0.7 + 0.01 * i, seeds=2 * (i == 0)) for i in range(big)]
+    failed = TrialStatus.FAILED
+    trials += [Trial(f"x{i}", "s", 0.7, seeds=0, status=failed) for i in range(broken)]
+    return build(trials, n_items=100)
+
+
+def test_equal_trials_are_not_flagged() -> None:
+    analysis = analyze(evidence(3, 3))
+    assert analysis.efforts == (Effort("s", 3, 3 * TOKENS), Effort("m", 3, 3 * TOKENS))
+    assert analysis.unequal_effort is None
+    assert "unequal" not in text(analysis)
+    data = json.loads(to_json(analysis))
+    assert [s["unequal_effort"] for s in data["sizes"]] == [False, False]
+
+
+def test_unequal_trials_are_flagged_with_the_numbers() -> None:
+    analysis = analyze(evidence(4, 2))
+    numbers = "completed trials s 4 (4k tokens), m 2 (2k tokens)"
+    said = " ".join(text(analysis).split())
+    assert f"unequal effort: {numbers}" in said  # the table of sizes
+    assert f"searched with unequal effort ({numbers})" in analysis.decision.reason
+    data = json.loads(to_json(analysis))
+    assert data["effort"][0] == {"model": "s", "trials": 4, "tokens": 4000}
+    assert [s["unequal_effort"] for s in data["sizes"]] == [True, True]
+
+
+def test_confirmation_is_no_search_effort() -> None:
+    found = evidence(2, 2).sweep
+    assert [e.tokens for e in efforts(found)] == [2 * TOKENS, 2 * TOKENS]
+    assert sum(r.stage is Stage.CONFIRM for r in found.runs) == 4
+
+
+def test_trials_that_failed_count_by_their_tokens_alone() -> None:
+    assert efforts(evidence(3, 3, broken=1).sweep)[0] == Effort("s", 3, 4 * TOKENS)
+
+
+def test_tokens_may_differ_by_a_tenth_and_not_between_tokenizers() -> None:
+    near, far = [Effort("s", 3, 91), Effort("m", 3, 100)], [Effort("s", 3, 89), Effort("m", 3, 100)]
+    assert unequal_effort(near) is None
+    assert unequal_effort(far) == "completed trials s 3 (89 tokens), m 3 (100 tokens)"
+    assert unequal_effort(far, budget_unit="examples") is None
+    assert unequal_effort([Effort("s", 3, 89)]) is None
