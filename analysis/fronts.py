@@ -90,6 +90,19 @@ def layered_order(gain: Floats, forgetting: Floats, excess: Floats) -> list[int]
     return order + [int(beyond[i]) for i in np.lexsort((-gain[beyond], excess[beyond]))]
 
 
+def early_order(gain: Floats, smooth: Floats, forgetting: Floats) -> list[int]:
+    """As `layered_order`, below the grace share: by gain and by layers in turn.
+
+    Args:
+        gain: Shape [n], as the others.
+        smooth: Gain by the suites that stand in below the full budget (`proxy_for`).
+    """
+    by_gain = np.lexsort((np.round(forgetting, _DECIMALS), -np.round(gain, _DECIMALS))).tolist()
+    by_layers = layered_order(smooth, forgetting, np.zeros(len(gain)))
+    pairs = zip(by_gain, by_layers, strict=True)
+    return list(dict.fromkeys(int(i) for pair in pairs for i in pair))
+
+
 def _spread(gain: Floats, forgetting: Floats) -> list[int]:
     """Positions within one layer; see `layered_order`."""
     points = np.column_stack([gain, forgetting])

@@ -8,27 +8,26 @@ So only audits count: quasi-random trials named before any result was known, all
 For each base model and rung, over its audits, rung against full budget, on validation:
 
 * top-third recall: of the audits in the best third at the full budget, how many the rung would have
-  kept. Ranked as the scheduler ranks: by `layered_order`, below the grace share by gain. Interval:
-  Clopper & Pearson (Biometrika 1934), which is wide: a third of 12 audits are 4.
+  kept. Ranked as the scheduler ranks: by `layered_order`, below the grace share by `early_order`.
+  Interval: Clopper & Pearson (Biometrika 1934), which is wide: a third of 12 audits are 4.
 * Spearman's rank correlation of gain, and of forgetting. Interval: Fisher's z with the variance
   (1 + r^2/2) / (n - 3) of Bonett & Wright (Psychometrika 2000); it covered .94-.96 in simulation
   with 12 and 24 trials (a test repeats it).
 
 All intervals are two-sided 95 %. Below 12 audits: not assessed. A rung was unsafe only if an upper
 limit is below .7: the data must show it. Forgetting speaks only from the grace share on, since
-nothing is stopped for it before. Where a suite stands in for another at the rungs (`proxy_for`), it
-does so here.
+nothing is stopped for it alone before.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from keepgain.analysis.fronts import layered_order
+from keepgain.analysis.fronts import early_order, layered_order
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.table import build_table
 from keepgain.core.items import Floats
@@ -102,6 +101,8 @@ class Scored:
     """Zeros without forgetting suites."""
     excess: Floats
     """By how much the worst suite drops beyond the limit; 0 within it."""
+    proxy_gain: Floats | None = None
+    """At a rung, by the suites that stand in for others; None: there are none."""
 
 
 def rung_checks(evidence: Evidence) -> tuple[RungCheck, ...]:
@@ -117,14 +118,15 @@ def rung_checks(evidence: Evidence) -> tuple[RungCheck, ...]:
     for model, audits in _audits(evidence).items():
         rungs = max(len(tokens) for tokens in audits.values())
         audits = {key: t for key, t in audits.items() if len(t) == rungs}
-        at = [
-            _figures(evidence, {k: t[r] for k, t in audits.items()}, r < rungs - 1)
-            for r in range(rungs)
-        ]
+        tokens = [{k: t[r] for k, t in audits.items()} for r in range(rungs)]
+        at = [_figures(evidence, t, evidence.sweep.suites) for t in tokens]
         for r, here in enumerate(at[:-1]):
             both = [key for key in at[-1] if key in here]
             share = float(np.median([t[r] / t[-1] for t in audits.values()]))
             rung, full = (_scored([f[k] for k in both], limit) for f in (here, at[-1]))
+            if any(s.proxy_for for s in evidence.sweep.suites):
+                smooth = _figures(evidence, tokens[r], _with_proxies(evidence.sweep.suites))
+                rung = replace(rung, proxy_gain=np.array([smooth[key][0] for key in both]))
             checks.append(check_rung(model, share, rung, full, policy))
     return tuple(checks)
 
@@ -139,7 +141,7 @@ def check_rung(model: str, share: float, rung: Scored, full: Scored, policy: Sto
     if audits < MIN_AUDITS:
         return RungCheck(model, share, audits)
     layered = share >= policy.grace - 1e-9
-    order = _layered(rung) if layered else list(np.argsort(-rung.gain, kind="stable"))
+    order = _layered(rung) if layered else _early(rung)
     kept = set(order[: max(1, round(policy.keep * audits))])
     best = _layered(full)[: max(1, round(audits / 3))]
     return RungCheck(
@@ -182,6 +184,11 @@ def _layered(scored: Scored) -> list[int]:
     return layered_order(scored.gain, scored.forgetting, scored.excess)
 
 
+def _early(scored: Scored) -> list[int]:
+    smooth = scored.gain if scored.proxy_gain is None else scored.proxy_gain
+    return early_order(scored.gain, smooth, scored.forgetting)
+
+
 def _ranks(values: Floats) -> Floats:
     """Mean ranks; figures that differ in the last bits of a mean are equal."""
     _, inverse, counts = np.unique(np.round(values, 12), return_inverse=True, return_counts=True)
@@ -212,12 +219,14 @@ _Figures = tuple[float, float | None, float | None]
 """Gain, forgetting, worst drop."""
 
 
-def _figures(evidence: Evidence, tokens: Mapping[str, int], below: bool) -> dict[str, _Figures]:
+def _figures(
+    evidence: Evidence, tokens: Mapping[str, int], suites: tuple[SuiteInfo, ...]
+) -> dict[str, _Figures]:
     """Trial id → the audits as they stood at a rung, by the paired figures of every other table.
 
     Args:
         tokens: Run key → training tokens at the rung.
-        below: It is below the full budget: stand-ins count for their suites.
+        suites: What each one measures.
 
     Returns:
         In the order of the draws; without those whose scores there are not complete.
@@ -239,7 +248,6 @@ def _figures(evidence: Evidence, tokens: Mapping[str, int], below: bool) -> dict
         for key, scores in evidence.items
         if scores.split == "validation" and (key in keys or scores.tokens == tokens.get(key))
     )
-    suites = _with_proxies(evidence.sweep.suites) if below else evidence.sweep.suites
     sweep = evidence.sweep.model_copy(update={"runs": runs, "suites": suites})
     measures = Measures(build_table(Evidence(sweep, items)))
     return {

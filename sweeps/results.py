@@ -38,12 +38,18 @@ class Results:
         return self._against_base(run, run.last_report, self.prepared.score_suites("validation"))
 
     def at_rung(self, run: RunState, rung: int) -> Objectives | None:
-        """As trials are ranked at a rung below the full budget: with proxies for gain suites."""
-        suites = with_proxies(
-            self.prepared.score_suites("validation"),
-            {n: s.proxy_for for n, s in self.prepared.spec.suites.items() if s.proxy_for},
-        )
+        """Of a run on validation, at a rung below the full budget."""
+        suites = self.prepared.score_suites("validation")
         return self._against_base(run, run.at_rung(rung), suites)
+
+    def _proxy_gain(self, run: RunState, rung: int) -> float | None:
+        """Gain at a rung by the suites that stand in for others; None if there are none."""
+        proxies = {n: s.proxy_for for n, s in self.prepared.spec.suites.items() if s.proxy_for}
+        if not proxies:
+            return None
+        suites = with_proxies(self.prepared.score_suites("validation"), proxies)
+        found = self._against_base(run, run.at_rung(rung), suites)
+        return None if found is None else found.gain
 
     def _against_base(
         self, run: RunState, report: RungReport | None, suites: Sequence[SuiteRef]
@@ -67,6 +73,7 @@ class Results:
             forgetting=found.forgetting or 0.0,
             excess=max(0.0, over),
             audit=audit,
+            proxy_gain=self._proxy_gain(run, rung),
         )
 
     def result(self, run: RunState) -> Result | None:

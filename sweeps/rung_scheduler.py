@@ -214,8 +214,7 @@ class RungScheduler:
             return _with_losses(known, self.runs, rung)
         cohorts = (keys for (of, _), keys in self._cohorts.items() if of == model)
         runs = [self.runs[key] for keys in cohorts for key in keys]
-        own = [r.asked for r in runs if r.reused_from is None]
-        audited = audits(own, self.policy.audit_trials)
+        audited = audits((r.asked for r in runs), self.policy.audit_trials)
         entries: list[Entry] = []
         for run in runs:
             if run.at_rung(rung) is None:
@@ -225,7 +224,7 @@ class RungScheduler:
                 return None
             entries.append(entry)
         if not self.policy.asynchronous:
-            entries = compared(entries, generation, self.policy)
+            entries = compared(entries, generation)
         ranking = rank(entries, self.policy, self.shares[rung])
         self._rankings[model, generation, rung] = ranking
         return _with_losses(ranking, self.runs, rung)

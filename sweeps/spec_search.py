@@ -12,7 +12,7 @@ class StoppingSpec(StrictModel):
     """Early stopping at the rungs of `training.rungs`; nothing is stopped with a single rung."""
 
     enabled: bool = True
-    keep: Annotated[float, Field(gt=0, le=1)] = 1 / 3
+    keep: Annotated[float, Field(gt=0, le=1)] = 1 / 2
     """Share of the trials at a rung that is promoted to the next."""
     grace: Share = 0.2
     """Below this share of the budget forgetting alone stops no trial: it is not monotone."""

@@ -32,7 +32,7 @@ from keepgain.sweeps.stages.base import base_jobs
 from keepgain.sweeps.stages.trials import search_job
 
 TRIALS = 120
-"""Configurations of each base model that our arms draw, of 180. The arms whose draws do not depend on
+"""Configurations of each base model that our arms draw, of 180. Arms whose draws do not depend on
 results go through the whole grid, so that fewer of them end before they reach the level."""
 UNITS = (1, 3, 9)
 """Of the rungs: resource levels of ASHA and MO-ASHA."""

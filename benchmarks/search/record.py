@@ -27,7 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 from grid import DOMAINS, SEEDS, Cell, cells, prepared_grid, trial_config
-from tables import Bases, Runs, cpu_model, described, read_table, write_table
+from tables import TABLES, Bases, Runs, cpu_model, described, read_table, write_table
 
 from keepgain.core.items import read_items
 from keepgain.core.work import ScoreRequest, TrainRequest
@@ -36,11 +36,11 @@ Task = tuple[str, int, Cell]
 
 
 def tasks(models: tuple[str, ...]) -> list[Task]:
-    """All runs: a seed of both domains before the next, within it in a fixed random order, so that
-    a recording stopped early is a random sample of the grid."""
+    """All runs, in an order such that a recording stopped early is of use: the domain of the
+    headline first, a seed of it before the next, and within that in a fixed random order."""
     found: list[Task] = []
-    for seed in SEEDS:
-        for domain in DOMAINS:
+    for domain in reversed(DOMAINS):
+        for seed in SEEDS:
             order = cells(models)
             random.Random(f"{domain}-{seed}").shuffle(order)
             found += [(domain, seed, cell) for cell in order]
@@ -120,11 +120,11 @@ def append(path: Path, line: dict[str, Any]) -> None:
         os.fsync(handle.fileno())
 
 
-def done(folder: Path, domain: str) -> Runs:
+def done(folder: Path, domain: str, tables: Path = TABLES) -> Runs:
     """What is recorded already, in the table of the repository or in the work folder; a line torn
     by a crash is left out, with a word."""
     path = folder / f"{domain}.jsonl"
-    _, found = read_table(domain)
+    _, found = read_table(domain, tables)
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
@@ -133,6 +133,12 @@ def done(folder: Path, domain: str) -> Runs:
             continue
         found[Cell(**entry["cell"]), entry["seed"]] = {"cpu": cpu_model()} | entry
     return found
+
+
+def missing(folder: Path, models: tuple[str, ...], tables: Path = TABLES) -> list[Task]:
+    """The runs that are neither in a table nor in the work folder."""
+    known = {domain: done(folder, domain, tables) for domain in DOMAINS}
+    return [t for t in tasks(models) if (t[2], t[1]) not in known[t[0]]]
 
 
 def bases(folder: Path, domain: str) -> Bases:
@@ -161,12 +167,12 @@ def record(folder: Path, processes: int, limit: int | None) -> None:
     """Trains what is missing, with progress."""
     folder.mkdir(parents=True, exist_ok=True)
     models = tuple(m.ref.name for m in prepared_grid(DOMAINS[0], None).models)
-    known = {domain: done(folder, domain) for domain in DOMAINS}
-    missing = [t for t in tasks(models) if (t[2], t[1]) not in known[t[0]]][:limit]
-    print(f"{len(missing)} runs to go", flush=True)
+    todo = missing(folder, models)[:limit]
+    before = sum(len(done(folder, d)) for d in DOMAINS)
+    print(f"{len(todo)} runs to go", flush=True)
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
-    for task in [*missing, *[None] * processes]:
+    for task in [*todo, *[None] * processes]:
         queue.put(task)
     started = time.monotonic()
     workers = [context.Process(target=work, args=(i, folder, queue)) for i in range(processes)]
@@ -174,10 +180,10 @@ def record(folder: Path, processes: int, limit: int | None) -> None:
         process.start()
     while any(p.is_alive() for p in workers):
         time.sleep(30 if limit is None else 1)
-        count = sum(len(done(folder, d)) for d in DOMAINS) - sum(map(len, known.values()))
+        count = sum(len(done(folder, d)) for d in DOMAINS) - before
         if count:
-            left = (time.monotonic() - started) / count * (len(missing) - count)
-            print(f"{count}/{len(missing)} runs, {left / 60:.0f} min left", flush=True)
+            left = (time.monotonic() - started) / count * (len(todo) - count)
+            print(f"{count}/{len(todo)} runs, {left / 60:.0f} min left", flush=True)
     failed = [p.exitcode for p in workers if p.exitcode]
     if failed:
         sys.exit(f"{len(failed)} of {processes} processes ended with an error; run this again.")

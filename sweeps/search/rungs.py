@@ -6,8 +6,13 @@ inside a layer the two extremes first, then always the trial farthest from those
 that the best few spread over the front. (The idea of layers with an epsilon-net is that of
 MO-ASHA: Schmucker et al. 2021, arXiv:2106.12639.) Ties go to the lower draw number.
 
-Below the grace share forgetting is no reason to stop a trial, since it is not monotone: who is
-among the best on gain alone goes on, and neither layers nor the limit can take that place away.
+Below the grace share forgetting is no reason to stop a trial, since it is not monotone, nor is
+gain alone a reason to let it go on: a trial that learns slowly and keeps what the base knew shows
+little gain so early. So two orders take turns, and the limit does not count: by gain, and by layers
+in which a smooth measure of gain stands in (`proxy_for`), where there is one. Half of the places
+are those of the best on gain, whatever they forget. (On the recorded domain on which this was
+chosen, survivors of 96 random trials had .90 of the table's hypervolume, against .85 by gain alone
+and .88 by the layers alone, for the same tokens.)
 
 Audit trials run to the end whatever their rank, to check the rungs. They are ranked like all
 others and hold the place that they rank at: so no trial's fate depends on whether its neighbours
@@ -16,8 +21,7 @@ are audits, and what goes on beyond the places are only the audits that ranked b
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from keepgain.sweeps.search.ledger import Asked
 
@@ -26,7 +30,7 @@ from keepgain.sweeps.search.ledger import Asked
 class RungPolicy:
     """How many go on, compared with whom."""
 
-    keep: float = 1 / 3
+    keep: float = 1 / 2
     """Share of the trials compared that goes on."""
     grace: float = 0.2
     """Share of the budget below which forgetting alone stops nobody."""
@@ -34,13 +38,6 @@ class RungPolicy:
     """Of each base model; see `audits`."""
     minimum: int = 1
     """So many trials of a generation go on at least (asynchronously: of the base model)."""
-    pool: Literal["all", "generation"] = "all"
-    """Compared with all trials of the base model that reached the rung in this generation and
-    those before it, or within the generation alone."""
-    early: Literal["gain", "either"] = "gain"
-    """Below the grace share. gain: forgetting does not count at all, the places go to the best on
-    gain. either: besides those, whoever has a place in the layers goes on too (up to twice the
-    share)."""
     asynchronous: bool = False
     """Promote whenever a report arrives (ASHA), not when a generation has reached the rung."""
 
@@ -60,6 +57,8 @@ class Entry:
     excess: float = 0.0
     """By how much the worst suite drops beyond the limit on forgetting; 0 within it."""
     audit: bool = False
+    proxy_gain: float | None = None
+    """Of the suites that stand in below the full budget; None: there are none."""
     lost: bool = False
     """It failed after this rung and before the next: its place is free again."""
 
@@ -96,10 +95,8 @@ def audits(asked: Iterable[Asked], count: int) -> frozenset[str]:
     )
 
 
-def compared(entries: Iterable[Entry], generation: int, policy: RungPolicy) -> list[Entry]:
-    """Those of a base model at a rung that a generation is ranked with."""
-    if policy.pool == "generation":
-        return [e for e in entries if e.generation == generation]
+def compared(entries: Iterable[Entry], generation: int) -> list[Entry]:
+    """Those of a base model at a rung that a generation is ranked with: it and those before it."""
     return [e for e in entries if e.generation <= generation]
 
 
@@ -114,13 +111,11 @@ def rank(entries: Collection[Entry], policy: RungPolicy, share: float) -> Rankin
     if share >= policy.grace - 1e-9:
         return Ranking(tuple(_by_layers(entries)), places)
     by_gain = sorted(entries, key=lambda e: (-e.gain, e.forgetting, e.number))
-    if policy.early == "gain":
-        return Ranking(tuple(by_gain), places)
-    first = by_gain[:places]
-    layered = _in_layers(entries)
-    also = [e for e in layered[:places] if e not in first]
-    rest = [e for e in layered if e not in first and e not in also]
-    return Ranking((*first, *also, *rest), len(first) + len(also))
+    smooth = [e if e.proxy_gain is None else replace(e, gain=e.proxy_gain) for e in entries]
+    of_key = {e.run_key: e for e in entries}
+    in_layers = [of_key[e.run_key] for e in _in_layers(smooth)]
+    in_turn = (e for pair in zip(by_gain, in_layers, strict=True) for e in pair)
+    return Ranking(tuple(dict.fromkeys(in_turn)), places)
 
 
 def going_on(ranking: Ranking, members: Collection[str], policy: RungPolicy) -> tuple[str, ...]:

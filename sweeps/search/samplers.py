@@ -48,7 +48,7 @@ def make_sampler(name: SamplerName, *, seed: int, objectives: int, parents: int)
             return TPESampler(
                 seed=seed,
                 n_startup_trials=parents,
-                multivariate=objectives == 1,
+                multivariate=True,
                 constant_liar=True,  # keeps apart the draws of one generation
             )
         if name == "nsga2":

@@ -126,6 +126,8 @@ class Studies:
         sampler: SamplerName | None,
     ) -> tuple[optuna.Trial, dict[str, Any]]:
         name = sampler or self._design.sampler
+        if raw is not None and name not in GENETIC:
+            name = "random"  # nothing is left to draw: the cheapest of those that keep no state
         objectives = len(self._design.objectives)
         study.sampler = make_sampler(name, seed=seed, objectives=objectives, parents=self._parents)
         if raw is not None:

@@ -264,15 +264,21 @@ def test_forgetting_is_no_fault_where_nothing_is_stopped_for_it() -> None:
         assert ("rank correlation of forgetting" in check.faults) is faulty
 
 
-def test_a_stand_in_ranks_at_the_rung() -> None:
-    # No answer is right yet at the rung; the stand-in has the order already.
+def test_a_stand_in_has_half_of_the_places_below_the_grace_share() -> None:
+    # No answer is right yet at the rung; the stand-in has the order already. Four of twelve go
+    # on: 0 and 1, the first of equals on gain, and 11 and 10, half of the best third.
     suites = (*SUITES, SuiteInfo(name="bytes", measures="behaviour", scorer="exact_match",
                                  proxy_for="tickets"))  # fmt: skip
-    without = evidence([0.0] * 12, RISING)
-    (blind,) = rung_checks(without)
-    (check,) = rung_checks(evidence([0.0] * 12, RISING, suites=suites, proxy=RISING))
-    assert blind.gain is None
-    assert check.gain is not None and check.gain.value == pytest.approx(1.0)
+    early = Stopping(keep=1 / 3, grace=0.5)
+    (blind,) = rung_checks(evidence([0.0] * 12, RISING, stopping=early))
+    (check,) = rung_checks(
+        evidence([0.0] * 12, RISING, suites=suites, proxy=RISING, stopping=early)
+    )
+    assert blind.recall is not None and blind.recall.value == 0
+    assert check.recall is not None and check.recall.value == 0.5
+    late = Stopping(keep=1 / 3, grace=0.1)
+    (check,) = rung_checks(evidence([0.0] * 12, RISING, suites=suites, proxy=RISING, stopping=late))
+    assert check.recall is not None and check.recall.value == 0, "only below the grace share"
 
 
 def test_finishers_alone_would_hide_a_high_correlation_and_are_not_used() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepgain.analysis.fronts import layered_order
+from keepgain.analysis.fronts import early_order, layered_order
 from keepgain.sweeps.search.rungs import Entry, RungPolicy, rank
 
 # Coarse values, so that ties and dominated points are common.
@@ -21,3 +21,14 @@ def test_both_orders_are_the_same(trials: list[tuple[float, float, float]]) -> N
     ranked = rank(entries, RungPolicy(), share=1.0)
     gain, forgetting, excess = (np.array(column) for column in zip(*trials, strict=True))
     assert layered_order(gain, forgetting, excess) == [e.number for e in ranked.order]
+
+
+@given(st.lists(st.tuples(COARSE, COARSE, COARSE), min_size=1, max_size=14))
+def test_both_early_orders_are_the_same(trials: list[tuple[float, float, float]]) -> None:
+    entries = [
+        Entry(run_key=f"t{i}", number=i, generation=0, gain=g, forgetting=f, proxy_gain=p)
+        for i, (g, p, f) in enumerate(trials)
+    ]
+    ranked = rank(entries, RungPolicy(), share=0.1)
+    gain, smooth, forgetting = (np.array(column) for column in zip(*trials, strict=True))
+    assert early_order(gain, smooth, forgetting) == [e.number for e in ranked.order]

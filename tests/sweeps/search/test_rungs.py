@@ -65,16 +65,30 @@ def test_below_the_grace_share_forgetting_stops_nobody() -> None:
     assert goers(entries, POLICY.grace) == "b", "the grace share itself is not below it"
 
 
-def test_below_the_grace_share_the_places_of_both_orders_may_be_given() -> None:
-    either = replace(POLICY, early="either")
+def test_below_the_grace_share_gain_and_layers_take_turns() -> None:
     entries = [
         entry("a", 0.1, 0.00), entry("b", 0.5, 0.5), entry("c", 0.4, 0.6),
         entry("d", 0.3, 0.7), entry("e", 0.2, 0.8), entry("f", 0.0, 0.9),
     ]  # fmt: skip
-    # Two places. On gain: b, c. In layers: b and a are the first layer.
-    assert goers(entries, EARLY, POLICY) == "bc"
-    assert goers(entries, EARLY, either) == "bca"
-    assert goers(entries, LATE, either) == "ba"
+    # On gain: bcdeaf. In layers: ba|c|d|e|f. In turn b (b) c a d (c) e (d) (a) (e) f.
+    assert order(entries, EARLY) == "bcadef"
+    assert goers(entries, EARLY) == "bc"
+    assert goers(entries, EARLY, replace(POLICY, keep=0.5)) == "bca"
+
+
+def test_below_the_grace_share_a_smooth_measure_makes_the_layers_and_not_the_order_by_gain() -> (
+    None
+):
+    """c has learnt nothing that an exact match shows, but most of all by bits per byte."""
+    entries = [
+        entry("a", 0.3, 0.5, proxy_gain=0.2),
+        entry("b", 0.2, 0.5, proxy_gain=0.1),
+        entry("c", 0.0, 0.1, proxy_gain=0.4),
+    ]
+    assert order(entries, EARLY) == "acb"
+    assert order(entries, LATE) == "acb", "a and c are the first layer by what is asked for"
+    assert goers(entries, EARLY, replace(POLICY, keep=2 / 3)) == "ac"
+    assert order([replace(e, proxy_gain=None) for e in entries], EARLY) == "abc"
 
 
 def test_ties_go_to_the_lower_number_and_so_does_a_search_with_one_objective() -> None:
@@ -102,20 +116,18 @@ def test_audits_go_on_and_hold_only_the_place_at_which_they_rank() -> None:
     assert goers(audited) == "abf", "a holds a place, f holds none and goes on all the same"
 
 
-def test_a_generation_is_compared_with_those_before_it_or_with_itself() -> None:
+def test_a_generation_is_compared_with_those_before_it_and_not_with_later_ones() -> None:
     first = [entry(n, g) for n, g in (("a", 0.9), ("b", 0.8), ("c", 0.1))]
     second = [replace(entry(n, g), generation=1) for n, g in (("d", 0.95), ("e", 0.85), ("f", 0.0))]
     third = [replace(entry("g", 1.0), generation=2)]
     members = {"d", "e", "f"}
 
     def going(policy: RungPolicy) -> str:
-        pool = compared([*first, *second, *third], 1, policy)
+        pool = compared([*first, *second, *third], 1)
         return "".join(going_on(rank(pool, policy, LATE), members, policy))
 
     assert going(POLICY) == "d", "places for two of six: d, and a of the generation before"
-    assert going(replace(POLICY, pool="generation")) == "d"
     assert going(replace(POLICY, keep=0.5)) == "de"
-    assert going(replace(POLICY, keep=0.5, pool="generation")) == "d"
 
 
 def test_audits_are_the_first_quasi_random_draws_of_each_base_model() -> None:
@@ -145,7 +157,8 @@ def rungs(draw: st.DrawFn) -> list[Entry]:
         Entry(
             f"r{i}", i, draw(st.integers(0, 2)), draw(scores), draw(scores),
             excess=draw(st.sampled_from([0.0, 0.0, 0.1, 0.2])),
-            audit=draw(st.booleans()), lost=draw(st.sampled_from([False, False, False, True])),
+            proxy_gain=draw(st.none() | scores), audit=draw(st.booleans()),
+            lost=draw(st.sampled_from([False, False, False, True])),
         )
         for i in range(count)
     ]  # fmt: skip
@@ -155,8 +168,6 @@ policies = st.builds(
     RungPolicy,
     keep=st.sampled_from([0.2, 1 / 3, 0.5, 1.0]),
     minimum=st.integers(0, 2),
-    pool=st.sampled_from(["all", "generation"]),
-    early=st.sampled_from(["gain", "either"]),
 )
 shares = st.sampled_from([0.1, 0.2, 0.6])
 
@@ -164,7 +175,7 @@ shares = st.sampled_from([0.1, 0.2, 0.6])
 def decided(
     entries: list[Entry], policy: RungPolicy, share: float, generation: int
 ) -> tuple[str, ...]:
-    pool = compared(entries, generation, policy)
+    pool = compared(entries, generation)
     members = {e.run_key for e in entries if e.generation == generation}
     return going_on(rank(pool, policy, share), members, policy)
 
@@ -175,14 +186,13 @@ def test_what_holds_for_any_scores(
     entries: list[Entry], policy: RungPolicy, share: float, generation: int, random: object
 ) -> None:
     own = {e.run_key: e for e in entries if e.generation == generation}
-    pool = compared(entries, generation, policy)
+    pool = compared(entries, generation)
     ranking = rank(pool, policy, share)
     going = decided(entries, policy, share, generation)
     assert set(going) <= set(own)
     assert {k for k, e in own.items() if e.audit} <= set(going), "audits are never stopped"
     # Never more than the share, but for audits that ranked badly and places of lost trials.
-    most = len(pool) * policy.keep * (2 if policy.early == "either" and share < policy.grace else 1)
-    limit = max(policy.minimum, most + 1e-9)
+    limit = max(policy.minimum, len(pool) * policy.keep + 1e-9)
     good = {e.run_key for e in ranking.order[: ranking.places]}
     assert len([k for k in going if not own[k].lost and (k in good or not own[k].audit)]) <= limit
     # The order in which reports came does not matter.
@@ -192,9 +202,9 @@ def test_what_holds_for_any_scores(
     # Whether others are audits does not matter to those that are not.
     plain = decided([replace(e, audit=False) for e in entries], policy, share, generation)
     assert [k for k in going if not own[k].audit] == [k for k in plain if not own[k].audit]
-    if share < policy.grace:  # forgetting alone stops nobody
+    if share < policy.grace:  # forgetting alone stops none of the best on gain
         by_gain = sorted(pool, key=lambda e: (-e.gain, e.forgetting, e.number))
-        first = {e.run_key for e in by_gain[: int(policy.keep * len(pool) + 1e-9)]}
+        first = {e.run_key for e in by_gain[: (ranking.places + 1) // 2]}
         assert first & set(own) <= set(going)
     else:  # nobody that goes on in its own right is dominated by one within the limit that does not
         rank_of = {e.run_key: i for i, e in enumerate(ranking.order)}
