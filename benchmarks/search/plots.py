@@ -18,7 +18,7 @@ STYLES: dict[str, tuple[str, str, float]] = {
     "moasha": ("#009E73", "-", 1.4),
     "moasha-proxy": ("#009E73", "--", 1.4),
     "ours": ("#0072B2", "-", 2.4),
-    "ours-proxy": ("#0072B2", "--", 1.8),
+    "ours-exact": ("#0072B2", "--", 1.8),
     "ours-async": ("#56B4E9", "-", 1.8),
 }
 """Colour (Okabe & Ito), line and width; what uses the proxies is dashed."""
