@@ -99,7 +99,9 @@ def analyze(
     decided_on = decision_split(measures, split)
     checks = rung_checks(evidence)
     spent = efforts(evidence.sweep)
-    unequal = unequal_effort(spent, evidence.sweep.budget_unit)
+    unequal = unequal_effort(
+        spent, evidence.sweep.budget_unit, stopped_early=evidence.sweep.stopping is not None
+    )
     cautions = _cautions(checks, unequal, evidence.sweep.stopping is not None)
     decision = decide(measures, question, decided_on, cautions)
     rows = _rows(measures, question, decided_on, split)

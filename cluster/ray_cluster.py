@@ -105,7 +105,7 @@ def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that is not up within 30 s raises no narrower class
         raise _no_answer(address, error) from None
     resources = ray.cluster_resources()
     total_cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
@@ -153,6 +153,11 @@ def disconnect() -> None:
 
 def _no_answer(address: str | None, error: Exception) -> UserError:
     said = (str(error).splitlines() or [type(error).__name__])[0]
+    if address is None:
+        return UserError(
+            f"no Ray could be started on this machine ({said}).",
+            hint="It has 30 seconds to come up: try again when less is running here.",
+        )
     return UserError(
         f"no Ray cluster answers at '{address}' ({said}).",
         hint="Check --address and RAY_ADDRESS, or leave both out for a local Ray.",

@@ -40,7 +40,7 @@ def _user_error(
     source: str,
     lines: Mapping[str, int],
 ) -> UserError:
-    faults = error.errors(include_url=False)
+    faults = _without_followers(error.errors(include_url=False))
     first = faults[0]
     path = _keys(first, data)
     key = ".".join(path)
@@ -50,8 +50,17 @@ def _user_error(
         where += f" (line {line})"
     problem, hint = _explain(model, first, path)
     if len(faults) > 1:
-        hint = f"{hint} ({len(faults) - 1} more fault{'s' if len(faults) > 2 else ''} follow.)"
+        more = (
+            "1 more fault follows" if len(faults) == 2 else f"{len(faults) - 1} more faults follow"
+        )
+        hint = f"{hint} ({more}.)"
     return UserError(problem, where=where, hint=hint.strip() or None)
+
+
+def _without_followers(faults: list[Any]) -> list[Any]:
+    """An entry with a fault is missing from its list: pydantic calls that list too short as well."""
+    inner = {fault["loc"][:n] for fault in faults for n in range(len(fault["loc"]))}
+    return [f for f in faults if f["type"] != "too_short" or f["loc"] not in inner]
 
 
 def _keys(fault: Any, data: Any) -> list[str]:
@@ -89,6 +98,10 @@ def _explain(model: type[BaseModel], fault: Any, path: list[str]) -> tuple[str, 
         return f"unknown key '{name}'.", known
     if fault["type"] == "missing":
         return f"required key '{name}' is missing.", "Add it."
+    if fault["type"] in ("too_short", "too_long"):
+        side = "min" if fault["type"] == "too_short" else "max"
+        word = {"min": "least", "max": "most"}[side]
+        return f"must have at {word} {fault['ctx'][f'{side}_length']} (given: {given}).", ""
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{message} (given: {given}).", ""
 

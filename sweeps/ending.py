@@ -78,9 +78,11 @@ class Ending:
         spent = self.meter.search(now)
         price = self.prepared.spec.prices.gpu_hour_usd
         others = limits.model_copy(update={"trials": None})
-        return reached(
-            others, spent, gpu_hour_usd=price, reserved=reserved_tokens(live, self.runs)
-        ) or reached(limits, spent, gpu_hour_usd=price)
+        stops = self.prepared.spec.search.stopping.enabled
+        reserved = reserved_tokens(live, self.runs, to_the_end=not stops)
+        return reached(others, spent, gpu_hour_usd=price, reserved=reserved) or reached(
+            limits, spent, gpu_hour_usd=price
+        )
 
     def _scored(self) -> list[Scored]:
         return [

@@ -62,11 +62,7 @@ def build_evidence(
         if run.asked.stage is Stage.TEST
     }
     audited = audits(
-        (
-            r.asked
-            for r in state.runs.values()
-            if r.asked.stage is Stage.SEARCH and r.reused_from is None
-        ),
+        (r.asked for r in state.runs.values() if r.asked.stage is Stage.SEARCH),
         spec.search.stopping.audit_trials,
     )
     records: list[RunRecord] = []

@@ -3,7 +3,8 @@
 Only the search is limited; bases, confirmation and test follow from it. When a limit is reached,
 nothing new is drawn and no paused trial goes on; what runs finishes its rung, because a rung that
 is cut off is paid for and says nothing. (A limit on `trials` ends the drawing alone.) Tokens exceed
-their limit by less than one rung: they count from the moment in which a rung is begun. Hours,
+their limit by less than one rung: they count from the moment in which a rung is begun (without
+early stopping a trial is not ended at a rung, and counts in full from its beginning). Hours,
 GPU-hours and money count when it is reported, and exceed theirs by what ran at that moment.
 """
 
@@ -26,6 +27,8 @@ from keepgain.sweeps.search.ledger import (
     DriverStarted,
     DriverStopped,
     Event,
+    Finished,
+    Retried,
     Reused,
     Rung,
     StageFinished,
@@ -108,7 +111,10 @@ class Meter:
             self._cpus, self._gpus = event.cpus_per_trial, event.gpus_per_trial
             self._since = event.at
             return
-        if self._since is not None and event.at is not None:
+        # Ends and retries pass no time of their own: the next driver notes, before it starts, those
+        # of one that was killed, however long ago.
+        passes = not isinstance(event, Finished | Retried)
+        if self._since is not None and event.at is not None and passes:
             self._pass(event.at)
         match event:
             case DriverStopped():
@@ -117,9 +123,7 @@ class Meter:
                 self._stage_of[event.run_key] = event.stage
                 self._count_trial(event.run_key, 1)
             case Reused():
-                # Its rung follows: none of it was spent here.
-                self._count_trial(event.run_key, -1)
-                del self._stage_of[event.run_key]
+                self._count_trial(event.run_key, -1)  # none of it was spent here
             case Rung() if event.report.run_key in self._stage_of:
                 self._count(event)
             case StageFinished() if event.stage is Stage.SEARCH:
@@ -175,8 +179,13 @@ class Meter:
         return (self._search, self._all) if searching else (self._all,)
 
 
-def reserved_tokens(jobs: Iterable[Job], runs: Mapping[str, RunState]) -> int:
+def reserved_tokens(
+    jobs: Iterable[Job], runs: Mapping[str, RunState], *, to_the_end: bool = False
+) -> int:
     """Tokens that running search trials still train up to their next rung.
+
+    Args:
+        to_the_end: Without early stopping no trial ends before its full budget.
 
     A budget in examples is counted in tokens by the rate of the trials so far, and as nothing
     before there is one.
@@ -188,7 +197,7 @@ def reserved_tokens(jobs: Iterable[Job], runs: Mapping[str, RunState]) -> int:
             continue
         run = runs.get(job.run_key)
         last = run.last_report if run else None
-        target = float(request.config.rungs[request.rung])
+        target = float(request.config.rungs[-1 if to_the_end else request.rung])
         if request.config.budget_unit == "examples":
             target *= _tokens_per_example(runs.values())
         total += max(0.0, target - (last.tokens if last else 0))

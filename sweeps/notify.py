@@ -65,7 +65,7 @@ def _run(command: str, message: Message) -> str | None:
         output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()  # not for the output: what left the session may hold it open
         return f"took more than {TIMEOUT_SECONDS:g} s and was ended"
     if process.returncode == 0:
         return None

@@ -226,7 +226,8 @@ class Prepared:
         without what may be changed while a sweep goes on. Defaults are left out, so that a key
         that a later version adds leaves the ids of other sweeps alone."""
         apart = {"models", "data", "suites", "resources", "allow", "limits", "notify", "tags"}
-        spec = self.spec.model_dump(mode="json", exclude=apart, exclude_defaults=True)
+        exclude = dict.fromkeys(apart, True) | {"search": {"storage"}}
+        spec = self.spec.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
         spec["models"] = [
             {"name": m.ref.name, "digest": m.ref.digest}
             | ({"reference": m.reference.digest} if m.reference else {})

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
@@ -69,6 +70,8 @@ class SweepProgram:
     reused: int = 0
     inbox: Inbox | None = None
     """Where people's commands come in."""
+    last: Literal[Stage.SEARCH, Stage.TEST] = Stage.TEST
+    """As `Course.last`."""
     retry_failed: bool = False
     """A person asks for the failed runs of the open stages again."""
 
@@ -91,6 +94,7 @@ class SweepProgram:
         state = replay(events)
         self.runs: dict[str, RunState] = state.runs
         self.meter = Meter.of(events)
+        self._asked = {(e.model, e.number) for e in events if isinstance(e, Asked)}
         for event in to_note(events, self.runs, retry_failed=self.retry_failed):
             self._append(event)
         self._queue.extend(base_jobs(self.prepared, self.folder))
@@ -115,6 +119,7 @@ class SweepProgram:
             on_test=self.on_test,
             on_stage=self.on_stage,
             looks=state.looks,
+            last=self.last,
         )
         if not events:
             self.ledger.append(self.search.started())
@@ -191,7 +196,7 @@ class SweepProgram:
             self.rungs.take_dropped(only=job.run_key)
             return Verdict.STOP
         if not self.rungs.schedules(job):
-            if not self.reins.paused:
+            if not self.reins.paused and not self.aborted:
                 return Verdict.CONTINUE
             self._resting[job.run_key] = self._live.pop(job.run_key)
             self.progress.paused(job)
@@ -211,6 +216,8 @@ class SweepProgram:
         for jobs in (self._live, self._resting):
             jobs.pop(job.run_key, None)
         self.rungs.resume(job.run_key)
+        if self.runs[job.run_key].status.is_final:
+            return  # it was stopped while its trial still wrote what it needs to wait
         lost = self._lost.get(job.run_key, 0) + 1
         if cause is FailureCause.WORKER_LOST and lost < ATTEMPTS:
             self._lost[job.run_key] = lost
@@ -279,7 +286,7 @@ class SweepProgram:
 
     def _may_advance(self) -> bool:
         return self.stage in (Stage.CONFIRM, Stage.TEST) or (
-            self.stage is Stage.SEARCH and self.search.done
+            self.stage is Stage.SEARCH and self.search.done and not self.rungs.jobs
         )
 
     def _dealt(self, draw: Draw) -> Job:
@@ -326,6 +333,8 @@ class SweepProgram:
         if queued is not None:
             self._queue.remove(queued)
             self.rungs.sleep(queued)
+        if run_key in self._resting:
+            self.rungs.wait(self._resting.pop(run_key))
         if run_key not in self.rungs:
             return None
         self._prune(run_key, reason)
@@ -345,7 +354,7 @@ class SweepProgram:
         """The job as it must be carried out; None if it need not be, or not yet."""
         key = job.run_key
         known = self.runs.get(key)
-        if known is None or self._is_repeat(job, known):
+        if known is None or self._is_new_draw(job):
             self._append(job.asked)
         if key in self._live or key in self.rungs:
             return None  # the same run under another number: it takes the result of the first
@@ -365,11 +374,9 @@ class SweepProgram:
         self._live[key] = job
         return job
 
-    def _is_repeat(self, job: Job, known: RunState) -> bool:
-        """A draw of the search that is another draw's run must stand in the ledger too."""
-        return job.purpose == "search" and (
-            (known.asked.model, known.asked.number) != (job.asked.model, job.asked.number)
-        )
+    def _is_new_draw(self, job: Job) -> bool:
+        """A draw of the search that is another draw's run must stand in the ledger too, once."""
+        return job.purpose == "search" and (job.asked.model, job.asked.number) not in self._asked
 
     def _continued(self, job: Job) -> Job:
         """The job, from the run's last checkpoint if it has one."""
@@ -380,16 +387,15 @@ class SweepProgram:
 
     def _reuse(self, job: Job, finished: FinishedElsewhere) -> None:
         take_over(finished, self.folder)
-        report = finished.run.last_report
-        assert report is not None, "only completed runs are reusable"
-        self._append(Reused(run_key=job.run_key, sweep=finished.folder.name))
-        self.recorder.reused(job.asked, finished.folder.name)
-        self._append(Rung(report=report))
+        sweep, reports = finished.folder.name, finished.run.reports
+        self._append(Reused(run_key=job.run_key, sweep=sweep, reports=reports))
         self._append(Finished(run_key=job.run_key, status=TrialStatus.COMPLETED))
         self.reused += 1
-        self.recorder.reported(job.asked, report)
+        self.recorder.reused(job.asked, sweep)
+        for report in reports:
+            self.recorder.reported(job.asked, report)
         self.telling.ended(job)
-        self.progress.skipped(job, f"reused from {finished.folder.name}")
+        self.progress.skipped(job, f"reused from {sweep}")
 
     def _end(
         self,
@@ -449,5 +455,6 @@ class SweepProgram:
         apply(self.runs, event)
         self.meter.add(event)
         if isinstance(event, Asked):
+            self._asked.add((event.model, event.number))
             self.rungs.enter(event)
         self._unsettled = True

@@ -47,8 +47,9 @@ class Reins:
 
     def stop(self, by: str) -> str:
         """See `Steerable`."""
-        self.stopped_by = by
-        self.interrupt()
+        if self.stopped_by is None:  # a second Ctrl-C would end the driver without order
+            self.stopped_by = by
+            self.interrupt()
         return "the driver stops; what runs is interrupted, and `sweep run` continues it"
 
     def stop_trial(self, run_key: str, by: str) -> str:

@@ -49,8 +49,7 @@ def finished_elsewhere(
             say(f"warning: nothing is reused from {folder.name}: {error}")
             continue
         for key, run in runs.items():
-            done = run.status is TrialStatus.COMPLETED
-            if done and _has_numerics(run, numerics) and _has_files(folder, run):
+            if _is_whole(run) and _has_numerics(run, numerics) and _has_files(folder, run):
                 found[key] = Finished(folder, run)
     return found
 
@@ -66,10 +65,16 @@ def take_over(finished: Finished, folder: Path) -> None:
             _link(str(source), str(target))
 
 
+def _is_whole(run: RunState) -> bool:
+    """Completed, with a report of every rung: trials are compared there."""
+    rungs = [report.rung for report in run.reports]
+    return run.status is TrialStatus.COMPLETED and bool(rungs) and rungs == [*range(len(rungs))]
+
+
 def _files(run: RunState) -> list[str]:
-    report = run.last_report
-    assert report is not None, "a completed run has a report"
-    return [p for p in (report.items_path, report.model_folder) if p is not None]
+    paths = [report.items_path for report in run.reports]
+    folder = run.reports[-1].model_folder
+    return paths if folder is None else [*paths, folder]
 
 
 def _has_numerics(run: RunState, numerics: Mapping[str, Any]) -> bool:
@@ -78,7 +83,7 @@ def _has_numerics(run: RunState, numerics: Mapping[str, Any]) -> bool:
 
 
 def _has_files(folder: Path, run: RunState) -> bool:
-    return run.last_report is not None and all((folder / p).exists() for p in _files(run))
+    return all((folder / p).exists() for p in _files(run))
 
 
 def _link(source: str, target: str) -> None:

@@ -13,6 +13,7 @@ as if it were one generation.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from keepgain.core.status import TrialStatus
 from keepgain.sweeps.job import Job
@@ -52,8 +53,9 @@ class RungScheduler:
     """Paused with the runner."""
     _asleep: dict[str, Job] = field(default_factory=dict)
     """Paused by an earlier driver: to be begun when they may go on."""
-    _awake: dict[str, None] = field(default_factory=dict)
-    """Of `_waiting` those that may go on, in the order of promotion."""
+    _awake: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of `_waiting` those that may go on, in the order of promotion → the rung that they go to, and
+    how many of their base model and generation were promoted to it before."""
     _dropped: list[str] = field(default_factory=list)
     _rankings: dict[tuple[str, int, int], Ranking] = field(default_factory=dict)
     """(base model, generation, rung) → ranking; reports at a complete rung do not change."""
@@ -85,8 +87,13 @@ class RungScheduler:
 
     @property
     def awake(self) -> tuple[str, ...]:
-        """Run keys of paused jobs that may go on, the most urgent first."""
-        return tuple(self._awake)
+        """Run keys of paused jobs that may go on, the most urgent first.
+
+        Synchronously the lower rung goes first and base models take turns, so that a sweep that is
+        ended early is balanced."""
+        if self.eager:
+            return tuple(self._awake)
+        return tuple(sorted(self._awake, key=lambda key: self._awake[key]))
 
     def enter(self, asked: Asked) -> None:
         """A run was asked for; from now on its generation is not complete without it."""
@@ -109,7 +116,10 @@ class RungScheduler:
     def wake(self, key: str) -> Job | None:
         """The run was promoted. Returns its job if no paused trial will take it up."""
         if key in self._waiting:
-            self._awake[key] = None
+            run = self.runs[key]
+            cohort = self._cohorts[self._cohort_of(run.asked)]
+            before = sum(self.runs[k].promoted >= run.promoted for k in cohort)
+            self._awake[key] = (run.promoted, before)
         return self._asleep.pop(key, None)
 
     def resume(self, key: str) -> Job | None:
@@ -152,16 +162,15 @@ class RungScheduler:
             return [_stopped(job.run_key, self.ended) for job in self.jobs]
         if self.policy is None:
             return []
-        moves: list[Move] = []
+        by_cohort: list[list[Move]] = []
         for model, generation in dict.fromkeys(self._cohort_of(j.asked) for j in self.jobs):
             cohort = [self.runs[key] for key in self._cohorts[model, generation]]
-            if self.policy.asynchronous:
-                moves += self._promotable(cohort, model)
-            elif generation > drawn:
-                continue
-            if not moves and drawn >= generation:
-                moves += self._settled(cohort, model, generation)
-        return moves
+            moves = self._promotable(cohort, model) if self.eager else []
+            if not moves and generation <= drawn:
+                moves = self._settled(cohort, model, generation)
+            by_cohort.append(moves)
+        in_turn = zip_longest(*by_cohort)  # of base models, as in `awake`
+        return [move for turn in in_turn for move in turn if move is not None]
 
     def _settled(self, cohort: list[RunState], model: str, generation: int) -> list[Move]:
         """The moves of a cohort whose members all live at a rung or have ended."""

@@ -207,7 +207,7 @@ def _check_proxies(loaded: LoadedSpec) -> None:
             raise UserError(
                 f"suite '{name}' stands in for '{of}' and measures {measures_of(name, suite)}.",
                 where=where,
-                hint="Give it `measures: behaviour`: it only ranks trials below the full budget.",
+                hint="Give it `measures: behaviour`: it only ranks trials at early rungs.",
             )
         if of in replaced:
             raise UserError(

@@ -125,8 +125,8 @@ class SuiteSpec(_FileSpec):
     max_new_tokens: Count | None = None
     """Of generation; default: the longest reference answer in tokens, and 8 more."""
     proxy_for: str | None = None
-    """Name of a suite that this one stands in for where trials are ranked below the full budget:
-    a smooth measure (bits per byte) tells trials apart before the first answers are right."""
+    """Name of a gain suite that this one stands in for in half of the places at early rungs: a
+    smooth measure (bits per byte) may tell trials apart before the first answers are right."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "SuiteSpec":

@@ -15,7 +15,8 @@ class StoppingSpec(StrictModel):
     keep: Annotated[float, Field(gt=0, le=1)] = 1 / 2
     """Share of the trials at a rung that is promoted to the next."""
     grace: Share = 0.2
-    """Below this share of the budget forgetting alone stops no trial: it is not monotone."""
+    """Below this share of the budget half of the places are those of the best on gain, whatever
+    they forget, and the limit on forgetting does not count: forgetting is not monotone."""
     audit_trials: Annotated[int, Field(ge=0)] = 12
     """Quasi-random trials of each base model that always run to the end, to check the rungs."""
 
@@ -58,7 +59,7 @@ class LimitsSpec(StrictModel):
     """What the search may spend; the first limit reached ends it, and the finalists are confirmed.
 
     Nothing new begins then, and what runs goes on to its next rung (see `sweeps.limits`). Not part
-    of the sweep's identity: raise a limit and run again, and the search goes on.
+    of the sweep's identity: while the search is open, raise a limit, run again, and it goes on.
     """
 
     trials: Count | None = None

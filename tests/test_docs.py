@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from keepgain.analysis.cli import _parser as analyze_parser
+from keepgain.analysis.contract import Contract
 from keepgain.sweeps.cli.main import _parser as sweep_parser
 from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_models import SweepSpec
@@ -78,12 +79,14 @@ def test_the_spec_of_the_page_is_a_spec(tmp_path: Path) -> None:
 
 
 def yaml_blocks() -> list[str]:
-    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
-    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    """That of the spec's page which is a whole spec first, then those of all pages."""
+    pages = sorted(PAGES, key=lambda page: page.name != "spec.md")
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    return [b for text in texts for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
 
 
 @pytest.mark.parametrize("block", yaml_blocks()[1:])
-def test_the_other_examples_of_the_page_are_parts_of_a_spec(tmp_path: Path, block: str) -> None:
+def test_the_other_examples_of_the_pages_are_parts_of_a_spec(tmp_path: Path, block: str) -> None:
     """Each replaces its keys in the first one."""
     path = tmp_path / "sweep.yaml"
     merged = {**yaml.safe_load(yaml_blocks()[0]), **yaml.safe_load(block)}
@@ -96,3 +99,13 @@ def test_the_spec_page_names_every_key_of_search_limits_and_confirmation() -> No
     for model in (SearchSpec, StoppingSpec, StalledSpec, LimitsSpec, NotifySpec, ConfirmSpec):
         for name in model.model_fields:
             assert re.search(rf"[`{{ ]{name}[`:,}} ]", text), f"{model.__name__}.{name}"
+
+
+def test_the_json_page_names_every_key_of_the_contract() -> None:
+    text = (ROOT / "docs" / "analyze-json.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[`.]([a-z_]+)(?:\[\])?(?=[`.])", text))
+    schema = Contract.model_json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    keys = {key for part in parts for key in part.get("properties", {})}
+    assert len(keys) > 50
+    assert {key.rstrip("_") for key in keys} <= named

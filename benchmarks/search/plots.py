@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from measure import LEVEL, Compared, at
 
-GRID_POINTS = 200
+GRID_POINTS = 400
+LOWEST = 0.5
+"""Hypervolume at the bottom of a panel: below it, hardly anything has been tried."""
 MAIN_SLOTS = 4
 BAND = ("random", "ours")
 """Arms whose quartiles are shown; more bands would hide each other."""
@@ -44,8 +46,8 @@ def save_plots(compared: Compared, folder: Path) -> list[Path]:
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(
-        f"Searching the recorded grid `{compared.domain.name}`: median of {compared.seeds} seeds "
-        "(band: quartiles)",
+        f"Searching the recorded grid '{compared.domain.name}': median of {compared.seeds} seeds "
+        f"(band: quartiles; dot: median cost of {LEVEL:.0%})",
         fontsize=11,
         x=0.02,
         ha="left",
@@ -60,6 +62,8 @@ def save_plots(compared: Compared, folder: Path) -> list[Path]:
 
 
 def _panel(axis: Any, compared: Compared, slots: int, *, seconds: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     costs = _costs(compared, slots, seconds=seconds)
     scale = 1.0 if seconds else 1e-6
     for arm, label in compared.arms.items():
@@ -68,16 +72,24 @@ def _panel(axis: Any, compared: Compared, slots: int, *, seconds: bool) -> None:
         shown = np.array(costs) * scale
         if arm in BAND:
             low, high = np.quantile(rows, (0.25, 0.75), axis=0)
-            axis.fill_between(shown, low, high, color=colour, alpha=0.14, linewidth=0)
+            axis.fill_between(shown, low, high, step="post", color=colour, alpha=0.16, linewidth=0)
         middle = np.median(rows, axis=0)
-        axis.plot(shown, middle, line, color=colour, linewidth=width, label=label)
-    axis.axhline(LEVEL, color="#8C8C8C", linewidth=0.8, linestyle=":")
+        axis.plot(
+            shown, middle, line, color=colour, linewidth=width, label=label, drawstyle="steps-post"
+        )
+        cost = compared.costs(arm, slots, seconds=seconds)
+        dot = sorted(cost)[len(cost) // 2] * scale  # infinite ones are not drawn
+        axis.plot(dot, LEVEL, "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
+    axis.axhline(LEVEL, color="#666666", linewidth=0.8, linestyle=":")
     axis.annotate(
-        f"{LEVEL:.0%}", (1, LEVEL), xycoords=("axes fraction", "data"), fontsize=8, color="#666666",
-        ha="right", va="bottom",
+        f"{LEVEL:.0%} of the table", (0.01, LEVEL), xycoords=("axes fraction", "data"), fontsize=8,
+        color="#444444", ha="left", va="bottom",
     )  # fmt: skip
     axis.set_xscale("log")
-    axis.set_ylim(0, 1.02)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:,.10g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_ylim(LOWEST, 1.005)
     axis.set_xlim(costs[0] * scale, costs[-1] * scale)
     many = "1 slot" if slots == 1 else f"{slots} slots"
     axis.set_title(f"{'Virtual wall time' if seconds else 'Tokens trained'}, {many}", fontsize=10)

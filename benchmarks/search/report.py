@@ -113,7 +113,7 @@ def _levels(compared: Compared) -> str:
 def _first_comparison(compared: Compared) -> str:
     """The share of random search's whole training within which 95 % of the sweeps have settled."""
     domain = compared.domain
-    whole = max(compared.outcomes[compared.reference, MAIN_SLOTS, s].tokens for s in range(1))
+    whole = compared.outcomes[compared.reference, MAIN_SLOTS, 0].tokens
     rows = []
     for arm, label in compared.arms.items():
         outcomes = [compared.outcomes[arm, MAIN_SLOTS, s] for s in range(compared.seeds)]

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             print(render_finding(finding), file=sys.stderr)
     if has_errors(findings):
         return EXIT_BAD_INPUT
+    _check_warm_start(args, prepared)
     plan = make_plan(
         prepared,
         measured=_measured(args, prepared),
@@ -69,6 +70,18 @@ def run(args: argparse.Namespace) -> int:
     )
     print(plan.model_dump_json(indent=2) if args.json else render_plan(plan))
     return EXIT_OK
+
+
+def _check_warm_start(args: argparse.Namespace, prepared: Prepared) -> None:
+    """Refuses what `sweep run` would refuse. A sweep that has begun knows what it has learned."""
+    from keepgain.sweeps.reuse import LEDGER_NAME
+    from keepgain.sweeps.warm_start import learned_trials
+
+    if prepared.spec.search.warm_start is None:
+        return
+    store = resolve_store(args.store, create=True, make=False)
+    if not (store.sweep_folder(prepared.sweep_id) / LEDGER_NAME).exists():
+        learned_trials(prepared, store.work, _say)
 
 
 def _measured(args: argparse.Namespace, prepared: Prepared) -> "list[Measured]":

@@ -120,11 +120,13 @@ class Finished(_Event):
 
 
 class Reused(_Event):
-    """The results of a run come from an earlier sweep; its `rung` and `finished` follow."""
+    """The results of a run, all its rungs, come from an earlier sweep; its `finished` follows."""
 
     event: Literal["reused"] = "reused"
     run_key: str
     sweep: str
+    reports: tuple[RungReport, ...] = Field(min_length=1)
+    """One a rung, ascending."""
 
 
 class StageFinished(_Event):

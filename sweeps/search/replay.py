@@ -122,8 +122,11 @@ def apply(runs: dict[str, RunState], event: Event) -> None:
             why = "to be tried again on request"
             runs[run.run_key] = replace(run, status=TrialStatus.INTERRUPTED, reason=why, cause=None)
         case Reused():
-            run = _known(runs, event.run_key)
-            runs[run.run_key] = replace(run, reused_from=event.sweep)
+            run = replace(_known(runs, event.run_key), reused_from=event.sweep)
+            for report in event.reports:
+                run = _reported(run, report)
+            # It has been where it went, whoever is promoted here.
+            runs[run.run_key] = replace(run, promoted=event.reports[-1].rung)
         case _:
             pass
 

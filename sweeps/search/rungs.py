@@ -33,7 +33,7 @@ class RungPolicy:
     keep: float = 1 / 2
     """Share of the trials compared that goes on."""
     grace: float = 0.2
-    """Share of the budget below which forgetting alone stops nobody."""
+    """Share of the budget below which forgetting stops none of the best on gain."""
     audit_trials: int = 12
     """Of each base model; see `audits`."""
     minimum: int = 1

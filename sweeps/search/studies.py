@@ -128,8 +128,7 @@ class Studies:
         name = sampler or self._design.sampler
         if raw is not None and name not in GENETIC:
             name = "random"  # nothing is left to draw: the cheapest of those that keep no state
-        objectives = len(self._design.objectives)
-        study.sampler = make_sampler(name, seed=seed, objectives=objectives, parents=self._parents)
+        study.sampler = make_sampler(name, seed=seed, parents=self._parents)
         if raw is not None:
             study.enqueue_trial(dict(raw))
         with threads_for(name):

@@ -6,7 +6,6 @@ trials in seconds.
 """
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from keepgain.core.record import RungReport
@@ -37,20 +36,13 @@ class _Running:
     began: float
 
 
-def run_program(
-    program: Program,
-    curves: Curves,
-    *,
-    slots: int,
-    until: Callable[[Job], bool] = lambda job: False,
-) -> list[Step]:
+def run_program(program: Program, curves: Curves, *, slots: int) -> list[Step]:
     """Runs jobs until the program has finished.
 
     Args:
         program: As the Ray runner takes it.
         curves: What the jobs report.
         slots: Jobs at a time.
-        until: The first job of which this is true is not begun; the simulation ends there.
 
     Returns:
         The rungs in the order in which they ended; of those that ended together, in the order in
@@ -59,34 +51,30 @@ def run_program(
     Raises:
         UserError: A job asks for a configuration that was not recorded.
     """
-    return _Simulation(program, curves, slots, until).run()
+    return _Simulation(program, curves, slots).run()
 
 
 class _Simulation:
     """The state of `run_program`."""
 
-    def __init__(
-        self, program: Program, curves: Curves, slots: int, until: Callable[[Job], bool]
-    ) -> None:
+    def __init__(self, program: Program, curves: Curves, slots: int) -> None:
         assert slots > 0, "at least one job at a time"
         self._program = program
         self._curves = curves
         self._slots = slots
-        self._until = until
         self._now = 0.0
         self._begun = 0
         self._running: list[tuple[float, int, _Running]] = []
         """A heap by end, then by beginning."""
         self._paused: dict[str, tuple[Job, int]] = {}
         """Run key → job and the rung that it goes on to."""
-        self._stopped = False
         self._steps: list[Step] = []
 
     def run(self) -> list[Step]:
         while True:
             self._fill_slots()
             if not self._running:
-                assert self._stopped or self._program.finished, "the program has nothing to do"
+                assert self._program.finished, "the program has nothing to do"
                 return self._steps
             self._now, _, one = heapq.heappop(self._running)
             self._end(one)
@@ -94,12 +82,9 @@ class _Simulation:
 
     def _fill_slots(self) -> None:
         self._forget_dropped()
-        while len(self._running) < self._slots and not self._stopped:
+        while len(self._running) < self._slots:
             job = self._program.next_job()
             if job is not None:
-                if self._until(job):
-                    self._stopped = True
-                    return
                 rung = job.request.rung if isinstance(job.request, TrainRequest) else 0
                 self._begin(job, rung)
             elif (

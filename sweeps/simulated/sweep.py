@@ -8,7 +8,6 @@ from rich.console import Console
 
 from keepgain.core.status import Stage
 from keepgain.core.store.spool import Spool
-from keepgain.sweeps.job import Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.program import SweepProgram
 from keepgain.sweeps.progress import Progress
@@ -51,11 +50,8 @@ def simulate_search(prepared: Prepared, curves: Curves, *, slots: int, folder: P
             reusable={},
             on_test=lambda candidates: None,
             on_stage=lambda stage: None,
+            last=Stage.SEARCH,
         )
-        steps = run_program(program, curves, slots=slots, until=_is_past_the_search)
+        steps = run_program(program, curves, slots=slots)
         search.close(interrupted=False)
         return steps
-
-
-def _is_past_the_search(job: Job) -> bool:
-    return job.stage not in (Stage.BASE, Stage.SEARCH)

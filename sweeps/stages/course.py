@@ -11,6 +11,7 @@ confirmation goes round its looks before the test (`stages.looks`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from keepgain.core.record import LookRecord
 from keepgain.core.status import Stage
@@ -46,6 +47,8 @@ class Course:
 
     looks: tuple[LookRecord, ...] = ()
     """Of the confirmation, that the ledger has."""
+    last: Literal[Stage.SEARCH, Stage.TEST] = Stage.TEST
+    """The sweep is over after it."""
     stage: Stage = Stage.BASE
     """The one that runs now; DECIDED after the last."""
     stuck: str | None = field(default=None, init=False)
@@ -67,8 +70,15 @@ class Course:
             [] for a stage that has none, or if the sweep is `stuck`.
         """
         if self.stage is Stage.SEARCH:
+            if self.last is Stage.SEARCH:
+                self._finish(Stage.BASE, Stage.SEARCH)
+                self.stage = Stage.DECIDED
+                return []
+            jobs = self._confirmation()
+            if self.stuck is not None:
+                return []  # the search stays open, so that its failed trials can be tried again
             self._finish(Stage.BASE, Stage.SEARCH)
-            return self._begin(Stage.CONFIRM, self._confirmation())
+            return self._begin(Stage.CONFIRM, jobs)
         if self.stage is Stage.CONFIRM:
             if more := self._look():
                 return more

@@ -31,7 +31,7 @@ def test_equal_trials_are_not_flagged() -> None:
 
 def test_unequal_trials_are_flagged_with_the_numbers() -> None:
     analysis = analyze(evidence(4, 2))
-    numbers = "completed trials s 4 (4k tokens), m 2 (2k tokens)"
+    numbers = "trials s 4 (4k tokens), m 2 (2k tokens)"
     said = " ".join(text(analysis).split())
     assert f"unequal effort: {numbers}" in said  # the table of sizes
     assert f"searched with unequal effort ({numbers})" in analysis.decision.reason
@@ -50,9 +50,27 @@ def test_trials_that_failed_count_by_their_tokens_alone() -> None:
     assert efforts(evidence(3, 3, broken=1).sweep)[0] == Effort("s", 3, 4 * TOKENS)
 
 
+def test_trials_that_were_stopped_early_were_tried() -> None:
+    """Who ran to the end is chance where trials are stopped at rungs: s has two of three, m one."""
+    pruned = TrialStatus.PRUNED
+    trials = [base("s"), base("m"), Trial("s0", "s", 0.7), Trial("s1", "s", 0.6, seeds=0)]
+    trials += [Trial("s2", "s", 0.5, seeds=0, status=pruned), Trial("m0", "m", 0.7)]
+    trials += [Trial(f"m{i}", "m", 0.5, seeds=0, status=pruned) for i in (1, 2)]
+    analysis = analyze(build(trials, n_items=100))
+    assert [(e.model, e.trials) for e in analysis.efforts] == [("s", 3), ("m", 3)]
+    assert analysis.unequal_effort is None
+
+
+def test_tokens_may_differ_more_where_trials_are_stopped_early() -> None:
+    for tokens, equal in ((76, True), (74, False)):
+        found = [Effort("s", 24, tokens), Effort("m", 24, 100)]
+        assert unequal_effort(found) is not None
+        assert (unequal_effort(found, stopped_early=True) is None) == equal
+
+
 def test_tokens_may_differ_by_a_tenth_and_not_between_tokenizers() -> None:
     near, far = [Effort("s", 3, 91), Effort("m", 3, 100)], [Effort("s", 3, 89), Effort("m", 3, 100)]
     assert unequal_effort(near) is None
-    assert unequal_effort(far) == "completed trials s 3 (89 tokens), m 3 (100 tokens)"
+    assert unequal_effort(far) == "trials s 3 (89 tokens), m 3 (100 tokens)"
     assert unequal_effort(far, budget_unit="examples") is None
     assert unequal_effort([Effort("s", 3, 89)]) is None

@@ -79,7 +79,7 @@ def without_it(evidence: Evidence) -> Evidence:
     return Evidence(evidence.sweep.model_copy(update={"runs": runs}), items)
 
 
-def test_its_tokens_are_effort_and_it_is_no_completed_trial() -> None:
-    for status in (TrialStatus.PRUNED, TrialStatus.COMPLETED):
+def test_it_is_effort_if_it_was_stopped_and_else_its_tokens_alone_are() -> None:
+    for status, trials in ((TrialStatus.PRUNED, 2), (TrialStatus.COMPLETED, 1)):
         (s, _) = analyze(with_a_stopped_star(status)).efforts
-        assert (s.model, s.trials, s.tokens) == ("s", 1, TOKENS + TOKENS // 3)
+        assert (s.model, s.trials, s.tokens) == ("s", trials, TOKENS + TOKENS // 3)

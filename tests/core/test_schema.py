@@ -17,6 +17,8 @@ class Inner(StrictModel):
 
 class Outer(StrictModel):
     name: str
+    pair: tuple[int, ...] | None = Field(None, min_length=2, max_length=3)
+    some: tuple[Inner, ...] | None = Field(None, min_length=1)
     inner: Inner | None = None
     rate: float = 0.1
     either: Inner | tuple[str, ...] = ()
@@ -26,7 +28,11 @@ class Outer(StrictModel):
 @pytest.mark.parametrize(
     ("data", "where", "words"),
     [
-        ({"name": "x", "nmae": 1}, "s.yaml:nmae", "unknown key 'nmae'.*name, inner, rate"),
+        (
+            {"name": "x", "nmae": 1},
+            "s.yaml:nmae",
+            "unknown key 'nmae'.*name, pair, some, inner, rate",
+        ),
         ({"name": "x", "Search": 1}, "s.yaml:Search", "unknown key 'Search'"),
         ({"name": "x", "named": {"Big": {"rank": 0}}}, "s.yaml:named.Big.rank", "given: 0"),
         ({"name": "x", "named": {"Big": {}}}, "s.yaml:named.Big.rank", "'rank' is missing"),
@@ -42,8 +48,11 @@ class Outer(StrictModel):
         ({"name": "x", "inner": {"rank": 0}}, "s.yaml:inner.rank", "greater than.*given: 0"),
         ({"name": "x", "inner": {"rank": 1, "kind": "c"}}, "s.yaml:inner.kind", "'a' or 'b'"),
         ({"name": "x", "rate": math.nan}, "s.yaml:rate", "finite number"),
-        ({"name": 5, "extra": 1}, "s.yaml:name", "1 more fault follow"),
+        ({"name": 5, "extra": 1}, "s.yaml:name", "1 more fault follows"),
         ([], "s.yaml", "given: \\[\\]"),
+        ({"name": "x", "pair": [1]}, "s.yaml:pair", r"must have at least 2 \(given: \[1\]\)"),
+        ({"name": "x", "pair": [1, 2, 3, 4]}, "s.yaml:pair", "must have at most 3"),
+        ({"name": "x", "some": [{"rank": 0}]}, "s.yaml:some.0.rank", r"given: 0\)\.$"),
     ],
 )
 def test_a_fault_names_place_given_and_allowed(data: object, where: str, words: str) -> None:

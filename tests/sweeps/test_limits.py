@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
 from keepgain.core.record import RungReport
-from keepgain.core.status import Stage
+from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.limits import Meter, Planned, Spent, limit_lines, reached, spent_text
 from keepgain.sweeps.search.ledger import (
     Asked,
@@ -16,6 +16,7 @@ from keepgain.sweeps.search.ledger import (
     DriverStopped,
     Event,
     Finished,
+    Retried,
     Reused,
     Rung,
     StageFinished,
@@ -71,7 +72,9 @@ def test_tokens_and_seconds_of_all_attempts_count_once_each() -> None:
 
 
 def test_results_of_other_sweeps_cost_nothing() -> None:
-    events = [driver(0), asked("a"), Reused(run_key="a", sweep="s"), rung("a", 0, 100, 60)]
+    reports = (rung("a", 0, 100, 60).report,)
+    reused = Reused(run_key="a", sweep="s", reports=reports)
+    events = [driver(0), asked("a"), reused, asked("a")]  # and drawn again
     assert Meter.of(events).total() == Spent()
 
 
@@ -101,6 +104,16 @@ def test_hours_run_over_all_drivers_and_end_with_the_search() -> None:
     ended = [*again, StageFinished(stage=Stage.SEARCH, at=21_800.0), rung("a", 0, 1, 1, at=25_400)]
     assert Meter.of(ended).search(now=99_999).hours == pytest.approx(1.0)
     assert Meter.of(ended).total(now=27_200).hours == pytest.approx(2.5)
+
+
+def test_what_the_next_driver_notes_of_a_killed_one_is_no_time_of_its_own() -> None:
+    begin = [driver(1000), asked("a").model_copy(update={"at": 1600.0})]
+    noted = [
+        Finished(run_key="a", status=TrialStatus.INTERRUPTED, at=37_600.0),
+        Retried(run_key="a", at=37_600.0),
+    ]
+    again = [*begin, *noted, driver(37_601)]
+    assert Meter.of(again).search(now=37_601).hours == pytest.approx(600 / 3600)
 
 
 def test_a_ledger_without_a_clock_has_no_hours() -> None:

@@ -24,7 +24,7 @@ def asked(key: str, **runtime: Any) -> Asked:
 
 def report(key: str, **fields: Any) -> RungReport:
     known = {"rung": 0, "tokens": 1, "examples": 1, "final": True, "metrics": {}}
-    items = f"runs/{key}/items-r0.parquet"
+    items = f"runs/{key}/items-r{fields.get('rung', 0)}.parquet"
     return RungReport(run_key=key, items_path=items, **{**known, **fields})
 
 
@@ -116,6 +116,17 @@ def test_a_ledger_that_is_being_written_is_read_up_to_its_last_line(tmp_path: Pa
     with (folder / LEDGER_NAME).open("a") as handle:
         handle.write('{"event": "ask')
     assert set(finished_elsewhere(tmp_path, "own", Runtime(), print)) == {KEY}
+
+
+def test_runs_that_lack_the_scores_of_a_rung_are_not_offered(tmp_path: Path) -> None:
+    """A sweep that compares trials at its rungs would not decide as if it had trained them."""
+    make_sweep(tmp_path, "one", *completed(rung=1))
+    whole, (ask, *last) = completed("bbbbbbbbbbbb-s1"), completed(rung=1)
+    first = Rung(report=report(KEY, final=False))
+    folder = make_sweep(tmp_path, "two", *whole, ask, first, *last)
+    assert set(finished_elsewhere(tmp_path, "own", Runtime(), print)) == {KEY, "bbbbbbbbbbbb-s1"}
+    (folder / first.report.items_path).unlink()
+    assert set(finished_elsewhere(tmp_path, "own", Runtime(), print)) == {"bbbbbbbbbbbb-s1"}
 
 
 def test_taking_over_links_scores_and_weights(tmp_path: Path) -> None:

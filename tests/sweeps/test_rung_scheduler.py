@@ -15,6 +15,7 @@ from keepgain.sweeps.job import Job
 from keepgain.sweeps.reuse import finished_elsewhere
 from keepgain.sweeps.search.ledger import Event, Finished, Promoted
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.search.rungs import RungPolicy, rank
 from tests.sweeps.test_program import STAGES, Sweep, comparable, edit
 from tests.sweeps.tiny_models import make_world
 
@@ -73,21 +74,30 @@ def rungs_reached(run: RunState) -> list[int]:
     return [report.rung for report in run.reports]
 
 
-def test_the_first_generation_by_hand(undisturbed: Sweep) -> None:
-    """Six trials, two places, two audits; the first rung lies below the grace share: gain alone."""
+def ranked(sweep: Sweep, runs: Iterable[RunState]) -> list[str]:
+    """Run keys at the first rung, best first; `search/test_rungs.py` works it out by hand."""
+    entries = [sweep.program.results.entry(r, 0, audit=False) for r in runs]
+    policy = RungPolicy(keep=1 / 3, audit_trials=AUDITS)
+    return [e.run_key for e in rank([e for e in entries if e], policy, SHARES[0]).order]
+
+
+def test_the_first_generation(undisturbed: Sweep) -> None:
+    """Six trials, two places, two audits."""
     for model in ("m0", "m1"):
         runs = generation(undisturbed, model, 0)
         assert len(runs) == GENERATION
         audits = [r.run_key for r in runs if r.asked.number in range(AUDITS)]
+        order = ranked(undisturbed, runs)
+        best = order[:2]
         gains = {r.run_key: r.reports[0].metrics["validation/gain"] for r in runs}
-        best = sorted(gains, key=lambda k: -gains[k])[:2]
+        assert best[0] == max(gains, key=lambda k: gains[k]), "below the grace share"
         assert {r.run_key for r in runs if len(r.reports) > 1} == {*best, *audits}
         for run in runs:
             if run.run_key in audits:
                 assert (run.status, rungs_reached(run)) == (TrialStatus.COMPLETED, [0, 1, 2])
         stopped = [r for r in runs if len(r.reports) == 1]
         for run in stopped:
-            place = sorted(gains.values(), reverse=True).index(gains[run.run_key]) + 1
+            place = order.index(run.run_key) + 1
             assert run.status is TrialStatus.PRUNED
             assert run.reason == (
                 f"ranked {place} of 6 trials of {model} at 10% of the budget; the best 2 go on"
@@ -211,7 +221,7 @@ def test_the_next_best_goes_on_in_place_of_a_promoted_one_that_fails(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
     runs = {r.run_key: r for r in generation(undisturbed, "m0", 0)}
-    order = sorted(runs, key=lambda k: -runs[k].reports[0].metrics["validation/gain"])
+    order = ranked(undisturbed, runs.values())
     audits = {k for k, r in runs.items() if r.asked.number in range(AUDITS)}
     promoted = next(k for k in order[:2])
     substitute = next(k for k in order[2:] if k not in audits)
@@ -224,7 +234,7 @@ def test_the_next_best_goes_on_in_place_of_a_promoted_one_that_fails(
         assert found[promoted].status is TrialStatus.FAILED
         up = {k for k, r in found.items() if r.promoted >= 1}
         expected = {*order[:2], *audits}
-        # A third on gain that is an audit takes the free place: it goes on anyway.
+        # A third that is an audit takes the free place: it goes on anyway.
         assert up == expected | ({order[2]} if order[2] not in audits else set())
 
 
@@ -270,7 +280,7 @@ def test_a_sweep_that_must_stop_gives_up_its_paused_trials(world: Path, tmp_path
     assert waiting, "they are there to be continued"
 
 
-def test_finished_runs_of_another_sweep_take_no_place(
+def test_with_the_finished_runs_of_another_sweep_everything_is_decided_alike(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
     work = tmp_path / "sweeps"
@@ -278,11 +288,14 @@ def test_finished_runs_of_another_sweep_take_no_place(
     reusable = finished_elsewhere(work, "later-000000", undisturbed.prepared.runtime, print)
     later = Sweep(world, work / "later-000000", reusable=reusable).run()
     assert later.stages == STAGES
-    reused = {r.run_key for r in later.state.runs.values() if r.reused_from}
-    first = [*generation(undisturbed, "m0", 0), *generation(undisturbed, "m1", 0)]
-    assert {r.run_key for r in first if r.status is TrialStatus.COMPLETED} <= reused
-    for run in later.by_stage(Stage.SEARCH):
-        assert run.status.is_final
+    assert told(later) == told(undisturbed)
+    ours, theirs = (
+        {key: (r.status, r.reason, rungs_reached(r)) for key, r in s.state.runs.items()}
+        for s in (later, undisturbed)
+    )
+    assert ours == theirs
+    stopped = {r.run_key for r in later.state.runs.values() if r.status is TrialStatus.PRUNED}
+    assert {key for key, _ in later.worker.worked} == stopped, "only these are trained again"
 
 
 def test_disabled_every_trial_goes_to_its_end(tmp_path: Path) -> None:
@@ -292,14 +305,20 @@ def test_disabled_every_trial_goes_to_its_end(tmp_path: Path) -> None:
     assert not decisions(sweep.ledger.events())
 
 
-def test_below_the_full_budget_a_proxy_stands_in_for_its_suite(tmp_path: Path) -> None:
+def test_below_the_grace_share_a_proxy_stands_in_for_its_suite(
+    tmp_path: Path,
+) -> None:
     path = write(tmp_path / "world")
     proxy = "{from: tickets, scorer: bits_per_byte, measures: behaviour, proxy_for: gain}"
     edit(path, "  forgetting: {", f"  smooth: {proxy}\n  forgetting: {{")
     sweep = Sweep(path, tmp_path / "sweep").run()
     runs = generation(sweep, "m0", 0)
     bits = {r.run_key: r.reports[0].metrics["validation/smooth"] for r in runs}
-    best = sorted(bits, key=lambda k: bits[k])[:2]  # fewer bits are better
+    best = ranked(sweep, runs)[:2]
+    gains = {r.run_key: r.reports[0].metrics["validation/gain"] for r in runs}
+    assert best[0] == max(gains, key=lambda k: gains[k])
+    fewest = min(bits, key=lambda k: bits[k])  # fewer bits are better
+    assert best[1] == fewest or best[0] == fewest
     audits = {r.run_key for r in runs if r.asked.number in range(AUDITS)}
     assert {r.run_key for r in runs if len(r.reports) > 1} == {*best, *audits}
     completed = next(r for r in runs if r.status is TrialStatus.COMPLETED)
@@ -309,9 +328,9 @@ def test_below_the_full_budget_a_proxy_stands_in_for_its_suite(tmp_path: Path) -
     assert result is not None and result.values is not None
     last, scores = completed.reports[-1].metrics, base.reports[-1].metrics
     assert result.values[0] == pytest.approx(last["validation/gain"] - scores["validation/gain"])
-    first = result.rungs[0]
-    drop = scores["validation/smooth"] - bits[completed.run_key]
-    assert (first.rung, first.values[0]) == (0, pytest.approx(drop))
+    first = result.rungs[0].values
+    rise = gains[completed.run_key] - scores["validation/gain"]
+    assert first[0] == pytest.approx(rise), "the sampler is told what is asked for, at every rung"
 
 
 @pytest.mark.parametrize("slots", [1, 3])
@@ -344,3 +363,38 @@ def test_asynchronously_an_interruption_loses_and_repeats_nothing(
     assert not set(stopped.worker.worked) & set(again.worker.worked)
     assert len(again.by_stage(Stage.SEARCH)) == 2 * TRIALS
     assert all(r.status.is_final for r in again.by_stage(Stage.SEARCH))
+
+
+def test_a_limited_search_is_balanced_over_base_models_at_every_rung(tmp_path: Path) -> None:
+    """Whoever goes first at a rung, no base model gets ahead of another by more than a trial."""
+    for limit in (5000, 6000, 7000):
+        spec = write(tmp_path / str(limit))
+        with spec.open("a") as file:
+            file.write(f"limits: {{tokens: {limit}}}\n")
+        sweep = Sweep(spec, tmp_path / f"sweep-{limit}").run(slots=1)
+        completed = Counter(
+            r.asked.model for r in sweep.by_stage(Stage.SEARCH) if r.status is TrialStatus.COMPLETED
+        )
+        assert sweep.program.aborted is None
+        assert max(completed.values()) <= min(completed["m0"], completed["m1"]) + 1, limit
+        assert {r.asked.model for r in sweep.by_stage(Stage.CONFIRM)} == {"m0", "m1"}
+
+
+def test_a_trial_that_fails_after_it_was_stopped_stays_stopped(world: Path, tmp_path: Path) -> None:
+    """It may still write what it needs to wait when others settle its rung."""
+
+    class Late(Sweep):
+        late: str | None = None
+
+        def _drop(self) -> None:
+            for key in self.program.take_dropped():
+                job = self.paused.pop(key)
+                if self.late is None and self.search.generation > 0:
+                    self.late = key
+                    self.program.on_failed(job, FailureCause.EXCEPTION, "no room for a checkpoint")
+
+    sweep = Late(world, tmp_path).run(steps=60)
+    assert sweep.late is not None, "the case occurred"
+    assert sweep.state.runs[sweep.late].status is TrialStatus.PRUNED
+    again = Sweep(world, tmp_path).run()
+    assert again.program.finished and again.program.aborted is None

@@ -107,6 +107,82 @@ def test_a_limit_on_tokens_ends_the_search_within_one_rung(
         assert {t.state.name for t in study.get_trials()} <= {"COMPLETE", "PRUNED"}
 
 
+def test_without_early_stopping_a_limit_counts_what_is_begun_to_its_end(
+    world: Path, tmp_path: Path
+) -> None:
+    """Trials of 1000 tokens: the second takes what is begun to 2000."""
+    spec = spec_with(world, tmp_path, limits="{tokens: 1500}")
+    text = spec.read_text().replace("generation_size: 2}", "stopping: {enabled: false}}", 1)
+    spec.write_text(text)
+    sweep = Sweep(spec, tmp_path).run(slots=5)
+    assert Meter.of(sweep.ledger.events()).search().tokens == 2000
+    assert statuses(sweep) == {TrialStatus.COMPLETED: 2}
+
+
+def test_a_trial_that_rests_in_a_pause_can_be_stopped(world: Path, tmp_path: Path) -> None:
+    spec = spec_with(world, tmp_path)
+    spec.write_text(
+        spec.read_text().replace("generation_size: 2}", "stopping: {enabled: false}}", 1)
+    )
+    sweep = Steerable(spec, tmp_path)
+    answers: list[str | None] = []
+
+    def stop(steered: Steerable) -> None:
+        (key, *_) = steered.program.awake() or tuple(steered.paused)
+        answers.append(steered.program.prune(key, "as the test wants"))
+        steered.program.reins.resume()
+
+    sweep.plan = {5: lambda s: s.program.reins.pause("me"), 9: stop}
+    sweep.run()
+    assert answers == ["now"]
+    assert statuses(sweep)[TrialStatus.PRUNED] == 1
+
+
+def test_failed_trials_can_be_retried_where_none_was_completed(world: Path, tmp_path: Path) -> None:
+    spec = spec_with(world, tmp_path)
+    spec.write_text(spec.read_text().replace("trials_per_model: 3", "trials_per_model: 1", 1))
+
+    def fail(job: Job, attempt: int) -> FailureCause | None:
+        return FailureCause.OUT_OF_MEMORY if job.purpose == "search" else None
+
+    failed = Sweep(spec, tmp_path, fail=fail).run()
+    assert failed.program.aborted is not None and "nothing to confirm" in failed.program.aborted
+    again = Sweep(spec, tmp_path, retry_failed=True).run()
+    assert again.program.aborted is None and again.stages == STAGES
+
+
+def test_two_stops_in_one_look_interrupt_once(world: Path, tmp_path: Path) -> None:
+    sweep = Steerable(world, tmp_path)
+    interrupts: list[str] = []
+    sweep.program.reins.interrupt = lambda: interrupts.append("ctrl-c")
+    for who in ("ann", "bob"):
+        sweep.program.reins.stop(who)
+    assert interrupts == ["ctrl-c"] and sweep.program.reins.stopped_by == "ann"
+    sweep.run(steps=0)
+
+
+def test_two_settings_of_one_trial_are_continued_any_number_of_times(
+    world: Path, tmp_path: Path
+) -> None:
+    """1.0 and 1.0001 of 1000 tokens are the same training: one run, two draws."""
+    spec = spec_with(world, tmp_path)
+    text = spec.read_text()
+    start, end = text.index("space:"), text.index("search:")
+    space = "space: {learning_rate: 1e-4, duration: [1.0, 1.0001, 0.5, 0.50001]}\n"
+    search = "search: {sampler: grid, trials_per_model: 4, stopping: {enabled: false}}\n"
+    after = text.index("\n", end) + 1
+    spec.write_text(text[:start] + space + search + text[after:])
+    folder = tmp_path / "sweep"
+    for steps in (1, 1, 1, None):
+        sweep = Sweep(spec, folder)
+        sweep.run(slots=8, steps=steps)
+    assert sweep.program.finished
+    draws = [(e.model, e.number) for e in sweep.ledger.events() if isinstance(e, Asked)]
+    searched = [d for d in draws if d[1] is not None]
+    assert len(searched) == len(set(searched)) == 8
+    assert len(sweep.by_stage(Stage.SEARCH)) == 4
+
+
 def test_a_limit_on_trials_ends_the_drawing_alone(world: Path, tmp_path: Path) -> None:
     sweep = Sweep(spec_with(world, tmp_path, limits="{trials: 3}"), tmp_path).run()
     assert statuses(sweep) == {TrialStatus.COMPLETED: 3}

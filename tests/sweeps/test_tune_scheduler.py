@@ -17,12 +17,12 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.search.ledger import Event, Rung, read_events
 from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.tune_scheduler import RungTrialScheduler
-from tests.sweeps.e2e.world import environment
+from tests.sweeps.e2e.world import PATIENCE, environment
 from tests.sweeps.test_program import Sweep
 from tests.sweeps.test_rung_scheduler import decisions, write
 from tests.sweeps.tune_sweep import ROOT
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(600 * PATIENCE)
 
 
 def run_tune(spec: Path, folder: Path, slots: int) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def run_tune(spec: Path, folder: Path, slots: int) -> dict[str, Any]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=300 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"

@@ -148,6 +148,16 @@ def test_plan_prints_json(world: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert plan["expected"]["seconds"] > 0
 
 
+def test_plan_refuses_a_warm_start_that_run_would_refuse(world: Path) -> None:
+    sweep("init", "--model", "m0", "--data", "tickets.jsonl", "--name", "warm")
+    spec = world / "sweep.yaml"
+    assert "search: {" in spec.read_text()
+    spec.write_text(spec.read_text().replace("search: {", "search: {warm_start: gone-1a2b3c, "))
+    with pytest.raises(UserError, match=r"warm_start \(line \d+\): no sweep 'gone-1a2b3c'"):
+        sweep("plan", "sweep.yaml", "--store", ".keepgain")
+    assert not (world / ".keepgain").exists()
+
+
 @pytest.mark.parametrize("command", ["init", "check", "plan"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

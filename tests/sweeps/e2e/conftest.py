@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.e2e.world import Done, Swept, plant_shadows, write_spec
+from tests.sweeps.e2e.world import PATIENCE, Done, Swept, plant_shadows, write_spec
 
 
 @pytest.fixture(scope="session")
@@ -45,4 +45,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fixtures here run whole sweeps, which a loaded machine slows several times."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(900 * PATIENCE))

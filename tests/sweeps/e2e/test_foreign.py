@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keepgain.core.status import Stage, TrialStatus
-from tests.sweeps.e2e.world import ROOT, Swept, environment, json_of, run
+from tests.sweeps.e2e.world import PATIENCE, ROOT, SECONDS, Swept, environment, json_of, run
 
 ROWS = 60
 
@@ -23,7 +23,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=SECONDS * PATIENCE,
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr

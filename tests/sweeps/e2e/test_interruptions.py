@@ -78,7 +78,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
         family = driver.family()
         # What a terminal does on Ctrl-C: every process of the group gets it.
         os.killpg(driver.process.pid, signal.SIGINT)
-        seen.interrupted_code = driver.process.wait(90)
+        seen.interrupted_code = driver.wait(90)
         seen.interrupted_output = driver.output
         seen.orphans["after SIGINT"] = survivors(family, 30)
     seen.after_interrupt = {
@@ -103,7 +103,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
         family = driver.family()
         workers = without_agents(family)
         driver.process.kill()
-        driver.process.wait(30)
+        driver.wait(30)
         seen.orphans["after SIGKILL"] = survivors(workers, 30)
     seen.events_before_kill = len(swept.events())
     done = {k for k, r in swept.state().runs.items() if r.status is TrialStatus.COMPLETED}

@@ -21,6 +21,7 @@ import pytest
 from keepgain.core.status import TrialStatus
 from tests.sweeps.e2e.world import (
     BIN,
+    PATIENCE,
     QUICKSTART,
     Done,
     Swept,
@@ -91,7 +92,7 @@ def cluster() -> Iterator[Cluster]:
         env=secured,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * PATIENCE,
         check=False,
     )
     processes = below(temporary)
@@ -145,7 +146,7 @@ def test_a_job_without_a_durable_store_is_refused(cluster: Cluster, submitted: P
     done = cluster.submit(submitted, "sweep", "run", "sweep.yaml").expect(1)
     assert "inside a Ray job the record needs a durable store" in done.out + done.err
     assert "exit code 2" in done.out + done.err
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 60 * PATIENCE
 
 
 @pytest.fixture

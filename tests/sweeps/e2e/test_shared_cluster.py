@@ -39,7 +39,7 @@ def test_two_sweeps_on_a_cluster_of_two_slots_both_finish(cluster: Cluster, tmp_
         driver(cluster, specs[0], store, tmp_path / "one.log") as first,
         driver(cluster, specs[1], store, tmp_path / "two.log") as second,
     ):
-        codes = [one.process.wait(600) for one in (first, second)]
+        codes = [one.wait(600) for one in (first, second)]
         assert codes == [0, 0], first.output[-3000:] + second.output[-3000:]
     folders = {p.name.rpartition("-")[0]: p for p in (store / "sweeps").glob("*-*") if p.is_dir()}
     for name in ("one", "two"):
@@ -69,7 +69,7 @@ def test_a_cluster_that_is_too_small_is_refused_before_anything_is_written(
         file.write("resources: {cpus_per_trial: 3}\n")
     store = tmp_path / "store"
     with driver(cluster, spec, store, tmp_path / "log") as refused:
-        assert refused.process.wait(300) == 2, refused.output[-3000:]
+        assert refused.wait(300) == 2, refused.output[-3000:]
         assert "a trial needs 3 CPUs; the cluster has 2" in refused.output
     assert not store.exists()
 
@@ -89,11 +89,11 @@ def test_a_running_sweep_is_steered_from_other_processes(cluster: Cluster, tmp_p
         assert "it goes on" in swept.sweep("resume", "last").expect().out
         running.until("it goes on", lambda: reported(swept) > before)
         assert "the driver stops" in swept.sweep("stop", "last").expect().out
-        assert running.process.wait(120) == 130, running.output[-3000:]
+        assert running.wait(120) == 130, running.output[-3000:]
         assert "stopped by " in running.output
     assert "nobody listens" in swept.sweep("stop", "last").expect(1).out
     with driver(cluster, spec, store, tmp_path / "log") as again:
-        assert again.process.wait(600) == 0, again.output[-3000:]
+        assert again.wait(600) == 0, again.output[-3000:]
     asked = [e for e in swept.events() if isinstance(e, Asked) and e.stage is Stage.SEARCH]
     assert len({e.run_key for e in asked}) == 3 + 1
     assert [e.params["learning_rate"] for e in asked if e.origin == "list"] == [2e-3]

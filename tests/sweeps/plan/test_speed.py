@@ -156,7 +156,7 @@ def test_a_ledger_gives_one_measurement_a_trial_trained_here() -> None:
     events: list[Event] = [
         asked("a"), rung("a", 0, 4.0, wall=6.0), rung("a", 1, 10.0, wall=8.0), ended("a"),
         asked("b", "lora"), rung("b", 0, 5.0), ended("b", TrialStatus.PRUNED),
-        asked("c"), Reused(run_key="c", sweep="s"), rung("c", 1, 4.0), ended("c"),
+        asked("c"), Reused(run_key="c", sweep="s", reports=(rung("c", 0, 4.0).report,)), ended("c"),
         asked("d"), rung("d", 0, 4.0), ended("d", TrialStatus.FAILED),
         asked("e"), rung("e", 1, 4.0, hardware=""), ended("e"),
     ]  # fmt: skip

@@ -61,7 +61,7 @@ ALL = [
     Promoted(run_key="t1-s7", rung=1),
     Finished(run_key="t1-s7", status="failed", reason="loss nan", cause=FailureCause.NAN),
     asked("t2-s7"),
-    Reused(run_key="t2-s7", sweep="old-1a2b3c"),
+    Reused(run_key="t2-s7", sweep="old-1a2b3c", reports=(rung(0, "t2-s7").report,)),
     StageFinished(stage=Stage.SEARCH, note="12 trials"),
     TestOpened(candidates=("t1-s7",), items_hash="ab", time="2026-01-01T00:00:00Z"),
 ]
