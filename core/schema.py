@@ -58,7 +58,7 @@ def _user_error(
 
 
 def _without_followers(faults: list[Any]) -> list[Any]:
-    """An entry with a fault is missing from its list: pydantic calls that list too short as well."""
+    """An entry with a fault is missing from its list, which pydantic then calls too short."""
     inner = {fault["loc"][:n] for fault in faults for n in range(len(fault["loc"]))}
     return [f for f in faults if f["type"] != "too_short" or f["loc"] not in inner]
 

@@ -94,8 +94,8 @@ class RandomOrder:
 
 
 class RayAsha(RandomOrder):
-    """Ray Tune's `ASHAScheduler`, one for each base model, on gain x (1 - forgetting): the area that
-    a trial dominates by itself, hence the scalar closest to what is measured."""
+    """Ray Tune's `ASHAScheduler`, one for each base model, on gain x (1 - forgetting): the area
+    that a trial dominates by itself, hence the scalar closest to what is measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

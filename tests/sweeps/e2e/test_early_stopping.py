@@ -1,5 +1,6 @@
 """Early stopping with real training: on one slot, on two with SIGKILLs of the driver at uniform
 times, and asynchronously. The first two must come to the same decisions, scores and Optuna trials.
+All run on one Ray cluster, which outlives a killed driver; `test_interruptions` is of a local Ray.
 
 `KEEPGAIN_KILLS=10` sets how many kills (default 2, since each start of a driver costs seconds) and
 `KEEPGAIN_KILL_SEED` when; a failure prints both.
@@ -25,6 +26,7 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import TAG_RUN_KEY
 from keepgain.sweeps.recorder import TAG_EXECUTION
 from keepgain.sweeps.search.ledger import Asked, Finished, Promoted, Rung
+from tests.sweeps.e2e.test_ray_job import Cluster, cluster
 from tests.sweeps.e2e.world import (
     NAME,
     Swept,
@@ -36,6 +38,8 @@ from tests.sweeps.e2e.world import (
     searched,
     write_spec,
 )
+
+__all__ = ["cluster"]  # a fixture
 
 KILLS = int(os.environ.get("KEEPGAIN_KILLS", "2"))
 SEED = int(os.environ.get("KEEPGAIN_KILL_SEED", "1"))
@@ -57,11 +61,11 @@ def spec_of(folder: Path, slots: int, mode: str = "generations") -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+def one_slot(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """Left alone."""
     folder = tmp_path_factory.mktemp("one-slot")
     spec = spec_of(folder / "user", 1)
-    swept = Swept(spec.parent, spec, folder / "store")
+    swept = Swept(spec.parent, spec, folder / "store", cluster.for_drivers)
     swept.run(seconds=800).expect()
     return swept
 
@@ -98,9 +102,9 @@ def kill_often(swept: Swept, folder: Path, seconds: float) -> Killed:
     moments = sorted(random.Random(SEED).uniform(0, seconds) for _ in range(KILLS))
     seen = Killed(swept)
     worked = 0.0
-    command = ("sweep", "run", swept.spec, "--store", swept.store)
     for number, moment in enumerate(moments):
-        with background(*command, cwd=swept.cwd, log=folder / f"killed-{number}.log") as driver:
+        log = folder / f"killed-{number}.log"
+        with background(*swept.command, cwd=swept.cwd, log=log, env=swept.env) as driver:
             before = done_so_far(swept)
             driver.until("a worker works", lambda n=before: done_so_far(swept) > n)
             began = time.monotonic()
@@ -124,12 +128,13 @@ def kill_often(swept: Swept, folder: Path, seconds: float) -> Killed:
 
 
 @pytest.fixture(scope="module")
-def killed(one_slot: Swept, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def killed(one_slot: Swept, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """On two slots."""
     folder = tmp_path_factory.mktemp("killed")
     spec = spec_of(folder / "user", 2)
     print(f"{KILLS} kills (KEEPGAIN_KILL_SEED={SEED}) in {kill_seconds(one_slot):.0f} s of work")
-    return kill_often(Swept(spec.parent, spec, folder / "store"), folder, kill_seconds(one_slot))
+    swept = Swept(spec.parent, spec, folder / "store", cluster.for_drivers)
+    return kill_often(swept, folder, kill_seconds(one_slot))
 
 
 @pytest.fixture(params=["one_slot", "killed"])
@@ -268,10 +273,10 @@ def test_each_kill_costs_at_most_a_rung_per_trial_alive(one_slot: Swept, killed:
 
 
 def test_in_async_mode_counts_hold_and_nothing_is_trained_twice(
-    one_slot: Swept, tmp_path: Path
+    one_slot: Swept, cluster: Cluster, tmp_path: Path
 ) -> None:
     spec = spec_of(tmp_path / "user", 2, "async")
-    swept = Swept(spec.parent, spec, tmp_path / "store")
+    swept = Swept(spec.parent, spec, tmp_path / "store", cluster.for_drivers)
     kill_often(swept, tmp_path, kill_seconds(one_slot))
     events = swept.events()
     draws = [e for e in events if isinstance(e, Asked) and e.stage is Stage.SEARCH]

@@ -45,6 +45,11 @@ class Cluster:
     jobs: str
     env: dict[str, str]
 
+    @property
+    def for_drivers(self) -> tuple[str, dict[str, str]]:
+        """Address and environment of a driver that connects from outside."""
+        return self.address, {k: v for k, v in self.env.items() if k != "RAY_ADDRESS"}
+
     def submit(self, folder: Path, *command: str | Path) -> Done:
         """`ray job submit --working-dir FOLDER -- COMMAND`, waited for."""
         submit = ("ray", "job", "submit", "--address", self.jobs, "--working-dir", folder, "--")

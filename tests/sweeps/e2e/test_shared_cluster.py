@@ -22,9 +22,8 @@ ADDED = "- {learning_rate: 2e-3, mixture: {tickets: 0.75, general: 0.25}}\n"
 
 def driver(cluster: Cluster, spec: Path, store: Path, log: Path) -> AbstractContextManager[Running]:
     """`sweep run` on the cluster, in the background."""
-    env = {k: v for k, v in cluster.env.items() if k != "RAY_ADDRESS"}
-    words = ("run", spec, "--store", store, "--address", cluster.address)
-    return background("sweep", *words, cwd=spec.parent, log=log, env=env)
+    swept = Swept(spec.parent, spec, store, cluster.for_drivers)
+    return background(*swept.command, cwd=spec.parent, log=log, env=swept.env)
 
 
 def test_two_sweeps_on_a_cluster_of_two_slots_both_finish(cluster: Cluster, tmp_path: Path) -> None:

@@ -234,6 +234,19 @@ class Swept:
     """Where the commands run."""
     spec: Path
     store: Path
+    cluster: tuple[str, dict[str, str]] | None = None
+    """Address and environment of the Ray that it runs on; None: each driver starts its own."""
+
+    @property
+    def command(self) -> tuple[str | Path, ...]:
+        """`sweep run ...`."""
+        words = ("sweep", "run", self.spec, "--store", self.store)
+        return words if self.cluster is None else (*words, "--address", self.cluster[0])
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Of `command`."""
+        return environment() if self.cluster is None else self.cluster[1]
 
     @property
     def folder(self) -> Path:
@@ -250,7 +263,7 @@ class Swept:
         return run("sweep", *words, "--store", self.store, cwd=self.cwd, seconds=seconds)
 
     def run(self, *, seconds: float = SECONDS) -> Done:
-        return self.sweep("run", self.spec, seconds=seconds)
+        return run(*self.command, cwd=self.cwd, seconds=seconds, env=self.env)
 
     def events(self) -> list[Event]:
         folders = [p for p in (self.store / "sweeps").glob(f"{NAME}-*") if p.is_dir()]
