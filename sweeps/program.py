@@ -5,7 +5,7 @@ is in the ledger before anything acts on it.
 """
 
 import shutil
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -428,9 +428,15 @@ class SweepProgram:
         held = self.ending.holds and self.rungs.ended is None
         while self._unsettled and not self.aborted and not held:
             self._unsettled = False
-            for move in self.rungs.moves(self._drawn):
+            moves = self.rungs.moves(self._drawn)
+            for move in moves:
                 moved = True
                 self._carry_out(move)
+            up = Counter(
+                (self.runs[m.run_key].asked.model, m.rung) for m in moves if isinstance(m, Promoted)
+            )
+            for (model, rung), count in up.items():
+                self.progress.promoted(model, rung, len(self.prepared.rungs), count)
         return moved
 
     def _carry_out(self, move: Move) -> None:

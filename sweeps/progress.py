@@ -88,6 +88,11 @@ class Progress:
         """The job waits at a rung."""
         self._running.pop(job.run_key, None)
 
+    def promoted(self, model: str, rung: int, rungs: int, count: int) -> None:
+        """Trials of a base model go on to a rung, counted from 0, of so many."""
+        said = f"{count} trial{'s go' if count > 1 else ' goes'} on to rung {rung + 1} of {rungs}"
+        self.say(f"[{self._elapsed()}] search  {model}  {said}")
+
     def stopped(self, job: Job, reason: str) -> None:
         """The job was stopped early."""
         stage = self._stages[self._column(job)]

@@ -120,10 +120,11 @@ def load_domain(name: str, folder: Path = TABLES) -> Domain:
     _check(ids, base_ids, bases, runs, folder / f"{name}.parquet")
     speeds = Speeds.of(runs)
     curves = {base_ids[m]: (_base_curve(base_ids[m], bases[m], speeds, m),) for m in models}
-    for cell, trial_id in ids.items():
-        own = [runs[key] for key in sorted(runs) if key[0] == cell]
-        if own:
-            curves[trial_id] = tuple(_curve(run, speeds) for run in own)
+    of_cell: dict[Cell, list[dict[str, Any]]] = {}
+    for cell, seed in sorted(runs):
+        of_cell.setdefault(cell, []).append(runs[cell, seed])
+    for cell, own in of_cell.items():
+        curves[ids[cell]] = tuple(_curve(run, speeds) for run in own)
     found = Domain(
         name=name,
         prepared=prepared,

@@ -64,7 +64,10 @@ def run_tasks(
     known = _read(path, set(keys.values()))
     missing = [task for task in tasks if keys[task] not in known]
     began = time.monotonic()
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as handle:
+        if torn:
+            handle.write("\n")  # else the next line would be lost with it
         for count, (task, outcome) in enumerate(_outcomes(missing, constants, tables, jobs), 1):
             known[keys[task]] = outcome
             handle.write(json.dumps({"key": keys[task]} | asdict(outcome)) + "\n")

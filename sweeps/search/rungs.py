@@ -10,9 +10,8 @@ Below the grace share forgetting is no reason to stop a trial, since it is not m
 gain alone a reason to let it go on: a trial that learns slowly and keeps what the base knew shows
 little gain so early. So two orders take turns, and the limit does not count: by gain, and by layers
 in which a smooth measure of gain stands in (`proxy_for`), where there is one. Half of the places
-are those of the best on gain, whatever they forget. (On the recorded domain on which this was
-chosen, survivors of 96 random trials had .90 of the table's hypervolume, against .85 by gain alone
-and .88 by the layers alone, for the same tokens.)
+are those of the best on gain, whatever they forget. (`docs/DECISIONS.md` has the figures of
+both orders, and of others.)
 
 Audit trials run to the end whatever their rank, to check the rungs. They are ranked like all
 others and hold the place that they rank at: so no trial's fate depends on whether its neighbours

@@ -120,7 +120,6 @@ def test_only_what_an_interruption_tore_or_lost_is_simulated_again(
     assert [o.finishes for o in again] == [o.finishes for o in first]
 
 
-@pytest.mark.xfail(strict=True, reason="the next line is glued to the torn one, and lost with it")
 def test_what_is_simulated_after_an_interruption_is_kept(
     tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

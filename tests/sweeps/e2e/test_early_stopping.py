@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import TAG_RUN_KEY
 from keepgain.sweeps.recorder import TAG_EXECUTION
 from keepgain.sweeps.search.ledger import Asked, Finished, Promoted, Rung
-from tests.sweeps.e2e.test_ray_job import Cluster, cluster
+from tests.sweeps.e2e.test_ray_job import Cluster, ray_head
 from tests.sweeps.e2e.world import (
     NAME,
     Swept,
@@ -38,8 +39,6 @@ from tests.sweeps.e2e.world import (
     searched,
     write_spec,
 )
-
-__all__ = ["cluster"]  # a fixture
 
 KILLS = int(os.environ.get("KEEPGAIN_KILLS", "2"))
 SEED = int(os.environ.get("KEEPGAIN_KILL_SEED", "1"))
@@ -58,6 +57,12 @@ def spec_of(folder: Path, slots: int, mode: str = "generations") -> Path:
     new = f"generation_size: 3, mode: {mode}, stopping: {{audit_trials: 1, keep: 0.4}},"
     path.write_text(text.replace(old, new) + f"resources: {{slots: {slots}}}\n")
     return path
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with ray_head(dashboard=False) as head:
+        yield head
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ The submitted folder holds packages named like ours. Ray puts it first on the pa
 and of every worker, so plain imports would take them.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -76,11 +77,12 @@ def below(folder: Path) -> list[psutil.Process]:
     return [p for p in dict.fromkeys(found) if p.pid != os.getpid()]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+@contextlib.contextmanager
+def ray_head(*, dashboard: bool) -> Iterator[Cluster]:
+    """A cluster of two CPUs; jobs can be submitted to its dashboard alone."""
     # Short: Ray's sockets lie below it, and their paths may have 107 characters.
     temporary = Path(tempfile.mkdtemp(prefix="kg", dir="/tmp"))
-    gcs, dashboard, agent_grpc, agent_http, client = free_ports(5)
+    gcs, http, agent_grpc, agent_http, client = free_ports(5)
     # The scripts of this environment, as after `source .venv/bin/activate`: jobs call `sweep`.
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     secured = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path)
@@ -88,8 +90,9 @@ def cluster() -> Iterator[Cluster]:
     started = subprocess.run(
         [
             *(str(BIN / "ray"), "start", "--head", "--node-ip-address", "127.0.0.1"),
-            *("--port", str(gcs), "--dashboard-port", str(dashboard)),
-            *("--dashboard-host", "127.0.0.1", "--ray-client-server-port", str(client)),
+            *("--port", str(gcs), "--include-dashboard", str(dashboard)),
+            *("--dashboard-port", str(http), "--dashboard-host", "127.0.0.1"),
+            *("--ray-client-server-port", str(client)),
             *("--dashboard-agent-grpc-port", str(agent_grpc)),
             *("--dashboard-agent-listen-port", str(agent_http)),
             *("--num-cpus", "2", "--temp-dir", str(temporary), "--disable-usage-stats"),
@@ -103,12 +106,18 @@ def cluster() -> Iterator[Cluster]:
     processes = below(temporary)
     try:
         assert started.returncode == 0, started.stdout + started.stderr
-        jobs = f"http://127.0.0.1:{dashboard}"
+        jobs = f"http://127.0.0.1:{http}"
         yield Cluster(f"127.0.0.1:{gcs}", jobs, {**secured, "RAY_ADDRESS": jobs})
     finally:
         # `ray stop` would end every Ray of this machine.
         kill(dict.fromkeys([*processes, *below(temporary)]))
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with ray_head(dashboard=True) as head:
+        yield head
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,24 @@ half of its own, and a driver that has nothing to do keeps one warm worker at mo
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+
 from keepgain.core.status import Stage
 from keepgain.sweeps.search.ledger import Asked, DriverStarted, DriverStopped, Rung, read_events
-from tests.sweeps.e2e.test_ray_job import Cluster, cluster
+from tests.sweeps.e2e.test_ray_job import Cluster, ray_head
 from tests.sweeps.e2e.world import NAME, Running, Swept, background, json_of, run, write_spec
 
-__all__ = ["cluster"]  # a fixture
-
 ADDED = "- {learning_rate: 2e-3, mixture: {tickets: 0.75, general: 0.25}}\n"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with ray_head(dashboard=False) as head:
+        yield head
 
 
 def driver(cluster: Cluster, spec: Path, store: Path, log: Path) -> AbstractContextManager[Running]:
