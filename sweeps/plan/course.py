@@ -69,20 +69,17 @@ def stages_of(
 ) -> list[StagePlan]:
     """All stages, in order."""
     shape, confirm = search_shape(prepared, space), prepared.spec.confirm
-    finalists = finalists_of(prepared, models)
     # A tuned model that is tuned on is a base, and the original base stands beside it.
     base = {m.ref.name: 1 + (m.reference is not None) + len(prepared.arms) for m in prepared.models}
 
-    def confirmed(seeds: int) -> dict[str, int]:
-        return {m: n * seeds for m, n in finalists.items()}
-
-    def tested(seeds: int) -> dict[str, int]:
-        return {m: n + base[m] for m, n in confirmed(seeds).items()}
+    def confirmed(seeds: int, *, rival: bool) -> dict[str, int]:
+        chosen = finalists_of(prepared, models, rival=rival)
+        return {m: n * seeds for m, n in chosen.items()}
 
     bases = scorings(models, base, slots)
-    ends = (confirm.first, confirm.most)
-    first, last = (full_runs(models, confirmed(n), shape.rungs, slots) for n in ends)
-    test = [scorings(models, tested(n), slots) for n in ends]
+    ends = [confirmed(confirm.first, rival=False), confirmed(confirm.most, rival=True)]
+    first, last = (full_runs(models, runs, shape.rungs, slots) for runs in ends)
+    test = [scorings(models, {m: n + base[m] for m, n in r.items()}, slots) for r in ends]
     return [
         StagePlan(stage=Stage.BASE, least=bases, expected=bases, most=bases),
         search_plan(models, shape, slots),
@@ -91,12 +88,16 @@ def stages_of(
     ]
 
 
-def finalists_of(prepared: Prepared, models: Sequence[ModelPlan]) -> dict[str, int]:
-    """Finalists are dealt over the models in turn; the best random trial may come on top, and is
-    taken to be of the dearest model."""
+def finalists_of(prepared: Prepared, models: Sequence[ModelPlan], *, rival: bool) -> dict[str, int]:
+    """Finalists are dealt over the models in turn.
+
+    Args:
+        rival: Whether the best random trial comes on top, taken to be of the dearest model; it may
+            be among the finalists anyway.
+    """
     count = max(prepared.spec.confirm.finalists, len(models))
     each, over = divmod(count, len(models))
     dealt = {m.model: each + (i < over) for i, m in enumerate(models)}
-    dealt[max(models, key=lambda m: m.train_seconds).model] += 1
+    dealt[max(models, key=lambda m: m.train_seconds).model] += rival
     trials = trials_of(prepared)
     return {m: min(n, trials[m]) for m, n in dealt.items()}

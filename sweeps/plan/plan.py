@@ -221,7 +221,7 @@ def _disk(
     prepared: Prepared, models: Sequence[ModelPlan], stages: Sequence[StagePlan]
 ) -> tuple[DiskPart, ...]:
     """Checkpoints of paused trials, tuned weights of confirmed runs, and the record."""
-    trials, finalists = trials_of(prepared), finalists_of(prepared, models)
+    trials, finalists = trials_of(prepared), finalists_of(prepared, models, rival=True)
     seeds = prepared.spec.confirm.most
     paused = len(prepared.rungs) > 1
     parts = []

@@ -43,7 +43,7 @@ from tests.sweeps.e2e.world import (
 KILLS = int(os.environ.get("KEEPGAIN_KILLS", "2"))
 SEED = int(os.environ.get("KEEPGAIN_KILL_SEED", "1"))
 RUNGS = (0.2, 0.5, 1.0)
-TOKENS = 60_000
+TOKENS = 30_000 * KILLS
 
 
 def spec_of(folder: Path, slots: int, mode: str = "generations") -> Path:

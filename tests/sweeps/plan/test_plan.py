@@ -40,7 +40,9 @@ def test_runs_follow_from_the_spec(spec: Path) -> None:
         ("test", 19),
     ]
     assert plan.stages[1].expected.training_tokens == 24 * plan.models[0].tokens_per_trial
-    assert all(s.least == s.most for s in plan.stages), "one rung, no looks: nothing is open"
+    # One rung and no looks: open is only whether the random trial is among the finalists anyway.
+    assert [s.least.runs for s in plan.stages] == [4, 24, 12, 16]
+    assert [s.most for s in plan.stages] == [s.expected for s in plan.stages]
     assert plan.slots == 2
 
 
@@ -136,14 +138,16 @@ RUNGS = "training: {budget_tokens: 900, rungs: [0.1111111, 0.3333333, 1]}\n"
 
 def test_stopping_gives_a_range_of_tokens_and_audits_raise_it(spec: Path) -> None:
     """12 trials of each of 2 models in generations of 6 and 6; a third goes on at each rung."""
-    bare = plan_of(spec, SMALL, RUNGS + "search: {stopping: {audit_trials: 0}}\n")
+    bare = plan_of(
+        spec, SMALL, RUNGS + "search: {stopping: {keep: 0.3333333333, audit_trials: 0}}\n"
+    )
     search = bare.stages[1]
     # 6 -> 2 -> 1 in the first generation; of the second 6 -> 1 -> 1 at least, and at most all 4
     # places of 12, and then floor(6 / 3) = 2.
     assert search.least.training_tokens == pytest.approx(2 * (12 * 100 + 3 * 200 + 2 * 600), abs=9)
     assert search.most.training_tokens == pytest.approx(2 * (12 * 100 + 6 * 200 + 3 * 600), abs=9)
     assert search.least.training_tokens <= search.expected.training_tokens
-    audited = plan_of(spec, SMALL, RUNGS).stages[1]
+    audited = plan_of(spec, SMALL, RUNGS + "search: {stopping: {keep: 0.3333333333}}\n").stages[1]
     # 6 of 12 are quasi-random, so 6 are audits: they all run to the end.
     least = 2 * (12 * 100 + (6 + 1) * 200 + (6 + 1) * 600)
     assert audited.least.training_tokens == pytest.approx(least, abs=9)
@@ -155,8 +159,8 @@ def test_stopping_gives_a_range_of_tokens_and_audits_raise_it(spec: Path) -> Non
 def test_looks_give_a_range_of_seeds(spec: Path) -> None:
     plan = plan_of(spec, SMALL, "confirm: {finalists: 4, looks: [2, 5]}\n")
     confirm = plan.stages[2]
-    assert (confirm.least.runs, confirm.most.runs) == (5 * 2, 5 * 5)
-    assert plan.stages[3].most.runs - plan.stages[3].least.runs == 15
+    assert (confirm.least.runs, confirm.most.runs) == (4 * 2, 5 * 5)
+    assert plan.stages[3].most.runs - plan.stages[3].least.runs == 17
 
 
 def test_a_model_with_trials_of_its_own_is_counted_so(tmp_path: Path) -> None:

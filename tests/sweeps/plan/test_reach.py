@@ -96,7 +96,7 @@ def _promote(
             for key, n, audit in members:
                 gain = chance.random() + drift * g
                 pools[rung].append(Entry(key, n, g, gain, chance.random(), audit=audit))
-            ranking = rank(compared(pools[rung], g, policy), policy, (rung + 1) / rungs)
+            ranking = rank(compared(pools[rung], g), policy, (rung + 1) / rungs)
             on = set(going_on(ranking, {key for key, _, _ in members}, policy))
             members = [m for m in members if m[0] in on]
             row.append(len(members))
