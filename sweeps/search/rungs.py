@@ -80,7 +80,7 @@ def audits(asked: Iterable[Asked], count: int) -> frozenset[str]:
     """Run keys of the audit trials: of each base model the first quasi-random draws by number.
 
     Args:
-        asked: Search draws that are run here (reused runs were not scored at the rungs).
+        asked: Search draws.
         count: `RungPolicy.audit_trials`.
     """
     of_model: dict[str, list[Asked]] = {}
