@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from keepgain.core.config import SuiteRef
 from keepgain.core.record import RungReport
@@ -44,12 +45,16 @@ class Results:
 
     def _proxy_gain(self, run: RunState, rung: int) -> float | None:
         """Gain at a rung by the suites that stand in for others; None if there are none."""
-        proxies = {n: s.proxy_for for n, s in self.prepared.spec.suites.items() if s.proxy_for}
-        if not proxies:
+        if self._smooth_suites is None:
             return None
-        suites = with_proxies(self.prepared.score_suites("validation"), proxies)
-        found = self._against_base(run, run.at_rung(rung), suites)
+        found = self._against_base(run, run.at_rung(rung), self._smooth_suites)
         return None if found is None else found.gain
+
+    @cached_property
+    def _smooth_suites(self) -> list[SuiteRef] | None:
+        """Those of validation with stand-ins in place; asked for at every trial of a ranking."""
+        proxies = {n: s.proxy_for for n, s in self.prepared.spec.suites.items() if s.proxy_for}
+        return with_proxies(self.prepared.score_suites("validation"), proxies) if proxies else None
 
     def _against_base(
         self, run: RunState, report: RungReport | None, suites: Sequence[SuiteRef]

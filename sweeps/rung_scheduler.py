@@ -219,7 +219,7 @@ class RungScheduler:
     def _ranking(self, model: str, generation: int, rung: int) -> Ranking | None:
         assert self.policy is not None
         known = self._rankings.get((model, generation, rung))
-        if known is not None and not self.policy.asynchronous:
+        if known is not None and not self.eager:
             return _with_losses(known, self.runs, rung)
         cohorts = (keys for (of, _), keys in self._cohorts.items() if of == model)
         runs = [self.runs[key] for keys in cohorts for key in keys]
@@ -232,7 +232,7 @@ class RungScheduler:
             if entry is None:
                 return None
             entries.append(entry)
-        if not self.policy.asynchronous:
+        if not self.eager:
             entries = compared(entries, generation)
         ranking = rank(entries, self.policy, self.shares[rung])
         self._rankings[model, generation, rung] = ranking
@@ -249,8 +249,7 @@ class RungScheduler:
         return _stopped(run.run_key, reason)
 
     def _cohort_of(self, asked: Asked) -> tuple[str, int]:
-        asynchronous = self.policy is not None and self.policy.asynchronous
-        return asked.model, 0 if asynchronous else asked.generation or 0
+        return asked.model, 0 if self.eager else asked.generation or 0
 
 
 def _is_candidate(run: RunState, rung: int) -> bool:

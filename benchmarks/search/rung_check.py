@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 from arms import UNITS
-from domain import PROXIES, Domain, load_domain
+from domain import Domain, load_domain
 from front import Point
 from grid import DOMAINS
 
@@ -64,7 +64,7 @@ def scored(domain: Domain, model: str, ids: list[str], rung: int) -> Scored:
     """Seed 0 of every configuration at a rung."""
     reports = [domain.curves.of(i, 0).rungs[rung].report for i in ids]
     points: list[Point] = [domain.score(model, r) for r in reports]
-    proxies = [domain.score(model, r, proxies=bool(PROXIES)).gain for r in reports]
+    proxies = [domain.score(model, r, proxies=True).gain for r in reports]
     return Scored(
         gain=np.array([p.gain for p in points]),
         forgetting=np.array([p.forgetting for p in points]),

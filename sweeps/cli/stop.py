@@ -51,9 +51,12 @@ def open_trial(folder: Path, key: str) -> str:
     from keepgain.core.status import Stage
     from keepgain.sweeps.overview import read_runs
 
-    runs = [r for r in read_runs(folder) if r.run_key.startswith(key)]
-    trials = [r for r in runs if r.asked.stage is Stage.SEARCH]
-    candidates = [r.run_key for r in trials if not r.status.is_final]
+    everything = read_runs(folder)
+    searched = [r for r in everything if r.asked.stage is Stage.SEARCH]
+    open_keys = [r.run_key for r in searched if not r.status.is_final]
+    runs = [r for r in everything if r.run_key.startswith(key)]
+    trials = [r for r in searched if r.run_key.startswith(key)]
+    candidates = [k for k in open_keys if k.startswith(key)]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -69,11 +72,6 @@ def open_trial(folder: Path, key: str) -> str:
             hint="Only trials of the search can be stopped one by one; the decision needs the "
             "others.",
         )
-    open_keys = [
-        r.run_key
-        for r in read_runs(folder)
-        if r.asked.stage is Stage.SEARCH and not r.status.is_final
-    ]
     raise UserError(
         f"no run of {folder.name} has a key that starts with '{key}'.",
         hint=f"Open trials: {', '.join(open_keys[:8]) or 'none'}.",
