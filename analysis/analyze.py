@@ -12,6 +12,7 @@ from keepgain.analysis.measures import Measures
 from keepgain.analysis.objectives import Objective
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
 from keepgain.analysis.sizes import Size
+from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration, Exclusion, build_table
 from keepgain.core.config import Split
@@ -28,6 +29,8 @@ class Row:
     """The split of its figures; None if it has none."""
     estimates: Mapping[str, Estimate]
     place: Place | None
+    slices: tuple[SliceEstimate, ...] = ()
+    """On the split of the decision; empty for rows of another."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def _rows(
         if (who.model, split) not in places:
             places[who.model, split] = within_size(measures, split, who.model, question)
         place = places[who.model, split][who.trial_id]
-        rows.append(Row(who, split, measures.estimates(who, split), place))
+        slices = measures.slices(who, split) if split == decided_on else ()
+        rows.append(Row(who, split, measures.estimates(who, split), place, slices))
     order = {m.name: n for n, m in enumerate(measures.table.sweep.models)}
     kinds = {"base": 0, "reference": 1, "trial": 2}
     rows.sort(

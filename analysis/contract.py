@@ -97,6 +97,18 @@ class SizePart(StrictModel):
     """The sizes were not searched alike; see `effort`."""
 
 
+class SlicePart(StrictModel):
+    """A trial, base or reference arm on the items of a suite that have one value of a field."""
+
+    trial: str
+    suite: str
+    field: str
+    value: str
+    score: EstimatePart
+    gain: EstimatePart
+    """Against the base; up is good on every suite."""
+
+
 FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
 
 
@@ -172,6 +184,8 @@ class Contract(StrictModel):
     objectives: list[ObjectivePart]
     trials: list[TrialPart]
     sizes: list[SizePart]
+    slices: list[SlicePart]
+    """Of what has scores on the split of the decision; empty where rows carry no slice."""
     decision: DecisionPart
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
@@ -200,6 +214,16 @@ def to_contract(analysis: Analysis) -> Contract:
         ],
         trials=[_trial(row) for row in analysis.rows],
         sizes=[_size(row, analysis.unequal_effort is not None) for row in analysis.sizes],
+        slices=[
+            SlicePart(
+                trial=row.who.trial_id,
+                **asdict(s.of),
+                score=_estimate(s.score),
+                gain=_estimate(s.gain),
+            )
+            for row in analysis.rows
+            for s in row.slices
+        ],
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keepgain.analysis import objectives, stats
+from keepgain.analysis import objectives, slices, stats
+from keepgain.analysis.slices import SliceEstimate, SliceFigure
 from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems, Table
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
+
+Quantity = str | SliceFigure
+"""An objective, `drop:SUITE`, or a figure of a slice."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class Measures:
         self._previous = {
             c.model: c for c in table.configurations if c.arm == "previous_round" and c.scores
         }
-        self._pools: dict[tuple[str, Split, str], SeedVariance | None] = {}
+        self._pools: dict[tuple[str, Split, Quantity], SeedVariance | None] = {}
         self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
-        self._memo: dict[tuple[str, ...], Uncertain | None] = {}
+        self._memo: dict[tuple[Quantity, ...], Uncertain | None] = {}
 
     def base(self, model: str) -> Configuration | None:
         """The untouched base of a size, if it was scored."""
@@ -68,10 +72,19 @@ class Measures:
         suite = self.table.suites[split][name]
         return objectives.drop_block(suite, who.scores[split][name], base.scores[split][name])
 
+    def _slice_block(self, who: Configuration, split: Split, figure: SliceFigure) -> Block | None:
+        name = figure.of.suite
+        if not who.has(split) or name not in who.scores[split]:
+            return None
+        base = self._bases.get(who.model)
+        base_scores = base.scores.get(split, {}).get(name) if base else None
+        suite = self.table.suites[split][name]
+        return slices.slice_block(figure, suite, who.scores[split][name], base_scores)
+
     # -- seeds ------------------------------------------------------------------------------
 
-    def seed_variance(self, model: str, split: Split, quantity: str) -> SeedVariance | None:
-        """Pooled over the replicated trials of a size; `drop:SUITE` for one suite's drop."""
+    def seed_variance(self, model: str, split: Split, quantity: Quantity) -> SeedVariance | None:
+        """Pooled over the replicated trials of a size."""
         place = (model, split, quantity)
         if place not in self._pools:
             found = [self._quantity(c, split, quantity) for c in self._replicated(model, split)]
@@ -113,15 +126,18 @@ class Measures:
         return [c for c in self.table.trials(model, split) if c.seeds(split) >= 2]
 
     def _quantity(
-        self, who: Configuration, split: Split, quantity: str
+        self, who: Configuration, split: Split, quantity: Quantity
     ) -> tuple[Block, ...] | None:
+        if isinstance(quantity, SliceFigure):
+            block = self._slice_block(who, split, quantity)
+            return None if block is None else (block,)
         if quantity.startswith("drop:"):
             block = self._drop_block(who, split, quantity.removeprefix("drop:"))
             return None if block is None else (block,)
         return self.blocks(who, split, quantity)
 
     def _seed_terms(
-        self, parts: Sequence[tuple[Configuration, Split]], quantity: str
+        self, parts: Sequence[tuple[Configuration, Split]], quantity: Quantity
     ) -> list[tuple[SeedVariance | None, float]]:
         """(pooled variance, sum of 1/S) for each size among the trials of `parts`."""
         shares: dict[str, float] = {}
@@ -172,7 +188,19 @@ class Measures:
         """The largest drop of any forgetting suite, as a point estimate."""
         return max((d.value for d in self.drops(who, split)), default=None)
 
-    def _measure(self, who: Configuration, split: Split, quantity: str) -> Uncertain | None:
+    def slices(self, who: Configuration, split: Split) -> tuple[SliceEstimate, ...]:
+        """One configuration on every slice of the suites that it was scored on."""
+        found = []
+        for name, suite in self.table.suites.get(split, {}).items():
+            for part in slices.slices_of(suite) if name in who.scores.get(split, {}) else ():
+                score, gain = (
+                    slices.cautious(self._measure(who, split, SliceFigure(part, gain=gain)))
+                    for gain in (False, True)
+                )
+                found.append(SliceEstimate(part, score, gain))
+        return tuple(found)
+
+    def _measure(self, who: Configuration, split: Split, quantity: Quantity) -> Uncertain | None:
         place = (who.trial_id, split, quantity)
         if place not in self._memo:
             terms = self._quantity(who, split, quantity)

@@ -25,6 +25,7 @@ from keepgain.analysis.table import SuiteItems
 from keepgain.core.items import Floats
 from keepgain.core.metrics import Direction, metric
 from keepgain.core.record import SuiteInfo
+from keepgain.core.scorers import metric_of
 
 NAMES = (
     "gain",
@@ -63,9 +64,9 @@ def describe(suites: Sequence[SuiteInfo]) -> tuple[Objective, ...]:
         measured = "gain" if name in ("gain", "task_score") else "forgetting"
         scorer = shared_scorer(suites, measured)
         if unit == "suite unit" and scorer is not None:
-            unit = metric(scorer).unit
+            unit = metric_of(scorer).unit
         if name in ("task_score", "general_score") and scorer is not None:
-            direction = metric(scorer).direction
+            direction = metric_of(scorer).direction
         described.append(Objective(name, direction, unit, registered.version))
     return tuple(described)
 

@@ -11,7 +11,7 @@ from typing import Any
 from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis, Row
 from keepgain.core.errors import UserError
-from keepgain.core.metrics import METRICS
+from keepgain.core.scorers import in_points
 from keepgain.core.units import human_count
 
 BLUE, ORANGE, VERMILLION, GREY, BLACK = "#0072B2", "#E69F00", "#D55E00", "#8C8C8C", "#222222"
@@ -271,5 +271,4 @@ def _unit(analysis: Analysis, objective: str) -> str:
 
 
 def _is_share(analysis: Analysis, objective: str) -> bool:
-    scorer = analysis.scorers[objective]
-    return scorer in METRICS and METRICS[scorer].unit == "share of items"
+    return in_points(analysis.scorers[objective])

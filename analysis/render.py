@@ -15,14 +15,14 @@ from rich.text import Text
 
 from keepgain.analysis import objectives, words
 from keepgain.analysis.analyze import Analysis
-from keepgain.analysis.tables import TITLES, Grid, headline, notes, size_grid, trial_grid
+from keepgain.analysis.tables import TITLES, Grid, grids, headline, notes
 
 PIPED_WIDTH = 120
 MIN_WIDTH = 60
 
 _COLOURS = {"recommended": "green", "tied": "green", "provisional": "yellow"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_LEFT = {"", "size", "candidate", "verdict", "trial", "method", "front"}
+_LEFT = {"", "size", "candidate", "verdict", "trial", "method", "front", "suite", "slice"}
 
 
 def text(analysis: Analysis, *, width: int | None = None, colour: bool = False) -> str:
@@ -39,7 +39,7 @@ def text(analysis: Analysis, *, width: int | None = None, colour: bool = False) 
     )
     console.print(Text(headline(analysis), style="bold"))
     console.print(_panel(analysis))
-    for grid in (size_grid(analysis), trial_grid(analysis)):
+    for grid in grids(analysis):
         console.print(_fitted(grid, console))
     for line in notes(analysis):
         console.print(Text(textwrap.fill(line, wide, subsequent_indent="  "), style="dim"))
@@ -56,10 +56,7 @@ def markdown(analysis: Analysis) -> str:
     parts = [
         f"# {_md(headline(analysis))}",
         f"**{TITLES[analysis.decision.status]}.** {_md(analysis.decision.reason)}",
-        *(
-            f"## {grid.title}\n\n{_md_table(grid)}"
-            for grid in (size_grid(analysis), trial_grid(analysis))
-        ),
+        *(f"## {grid.title}\n\n{_md_table(grid)}" for grid in grids(analysis)),
         "\n".join(f"- {_md(line)}" for line in notes(analysis)),
     ]
     return "\n\n".join(parts) + "\n"

@@ -7,7 +7,7 @@ filled in.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ import numpy.typing as npt
 from keepgain.analysis.costs import costs
 from keepgain.core.config import Arm, Split
 from keepgain.core.items import Floats, ItemScores, Strings
-from keepgain.core.metrics import metric
 from keepgain.core.record import Evidence, RunKind, RunRecord, SuiteInfo, SweepRecord
+from keepgain.core.scorers import metric_of
 from keepgain.core.status import Stage, TrialStatus
 
 Codes = npt.NDArray[np.int64]
@@ -43,11 +43,13 @@ class SuiteItems:
     paired differences and comparisons across sizes need one weighting."""
     clusters: Codes | None
     """Shape [n]: index of the item's cluster; None where the data name none."""
+    slices: Mapping[str, Strings] = field(default_factory=dict)
+    """Field → its value for each item, shape [n]; empty where an item lacks it. `group` is one."""
 
     @property
     def sign(self) -> float:
         """+1 if a higher score is better, -1 if a lower one is."""
-        return metric(self.info.scorer).sign
+        return metric_of(self.info.scorer).sign
 
 
 @dataclass(frozen=True)
@@ -190,12 +192,17 @@ def _common_items(
 def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> SuiteItems:
     weight: dict[str, float] = {}
     cluster: dict[str, str | None] = {}
+    slices: dict[str, dict[str, str]] = {}
     for scores in sources:
         ids = [str(i) for i in scores.item_ids]
         for item, bytes_ in zip(ids, scores.weights.tolist(), strict=True):
             # Should tokenizers cover different parts of an item, the fullest count is its size.
             weight[item] = max(bytes_, weight.get(item, bytes_))
         cluster.update(zip(ids, scores.clusters or [None] * len(ids), strict=True))
+        groups = {"group": scores.groups} if scores.groups else {}
+        for name, values in (groups | dict(scores.slices)).items():
+            known = ((i, v) for i, v in zip(ids, values, strict=True) if v is not None)
+            slices.setdefault(name, {}).update(known)
     ids = sorted(weight)
     codes = None
     if any(cluster[i] is not None for i in ids):
@@ -203,7 +210,11 @@ def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> Suit
         names = [f"c:{cluster[i]}" if cluster[i] is not None else f"i:{i}" for i in ids]
         codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
     weights = np.array([weight[i] for i in ids], dtype=np.float64)
-    return SuiteItems(info, split, np.array(ids, dtype=np.str_), weights, codes)
+    by_field = {
+        name: np.array([values.get(i, "") for i in ids], dtype=np.str_)
+        for name, values in slices.items()
+    }
+    return SuiteItems(info, split, np.array(ids, dtype=np.str_), weights, codes, by_field)
 
 
 def _configuration(

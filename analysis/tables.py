@@ -9,7 +9,9 @@ from keepgain.analysis.edges import Edge
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.rung_check import said as rung_line
+from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
+from keepgain.core.items import MIN_SLICE_ITEMS
 from keepgain.core.record import LookRecord
 from keepgain.core.units import human_count, human_seconds, human_usd
 
@@ -57,6 +59,12 @@ def headline(analysis: Analysis) -> str:
     if sweep.store:
         parts.append(words.clean(sweep.store))
     return " · ".join(parts)
+
+
+def grids(analysis: Analysis) -> tuple[Grid, ...]:
+    """All tables, in their order."""
+    slices = slice_grid(analysis)
+    return (size_grid(analysis), trial_grid(analysis), *([slices] if slices else []))
 
 
 def size_grid(analysis: Analysis) -> Grid:
@@ -151,6 +159,43 @@ def trial_grid(analysis: Analysis) -> Grid:
     )
 
 
+def slice_grid(analysis: Analysis) -> Grid | None:
+    """One row a slice of the decision's choice, else of every size's candidate; None without."""
+    shown = _sliced(analysis)
+    if not shown:
+        return None
+    bases = {
+        (row.who.model, s.of): s
+        for row in analysis.rows
+        if row.who.kind == "base"
+        for s in row.slices
+    }
+    rows = []
+    for row, s in shown[:MAX_ROWS]:
+        base = bases.get((row.who.model, s.of))
+        rows.append(
+            (
+                words.clean(row.who.model),
+                words.clean(row.who.trial_id)[:6],
+                words.clean(s.of.suite),
+                words.clean(f"{s.of.field}={s.of.value}"),
+                f"{s.score.n_items:,}",
+                _level(base.score) if base else "–",
+                _level(s.score),
+                _signed(s.gain),
+            )
+        )
+    header = ("size", "trial", "suite", "slice", "items", "base", "score", "gain")
+    return Grid("Slices", header, tuple(rows), (False,) * len(rows), ("size", "trial", "base"))
+
+
+def _sliced(analysis: Analysis) -> list[tuple[Row, SliceEstimate]]:
+    chosen = {analysis.decision.trial} - {None} or {
+        size.size.candidate.trial_id for size in analysis.sizes if size.size.candidate
+    }
+    return [(row, s) for row in analysis.rows if row.who.trial_id in chosen for s in row.slices]
+
+
 def _front(row: Row) -> str:
     place = row.place
     if place is None:
@@ -178,6 +223,13 @@ def notes(analysis: Analysis) -> list[str]:
         )
     if any(r.split != analysis.decision.split for r in shown):
         said.append("(val.): validation scores of unconfirmed trials; never compared with test.")
+    if slices := _sliced(analysis):
+        unseen = len(slices) - MAX_ROWS
+        said.append(
+            "Slices: gain against the base on the same items, up is good on every suite; no "
+            f"interval below {MIN_SLICE_ITEMS} items or where no item differs"
+            + (f"; {unseen} more: --format json." if unseen > 0 else ".")
+        )
     if len(shown) > MAX_ROWS:
         said.append(f"{len(shown) - MAX_ROWS} more rows: --format csv or json.")
     said += [_flip(analysis, f) for f in _nearest(analysis.decision.flips)]
@@ -267,6 +319,9 @@ def _cost_name(analysis: Analysis) -> str:
     cost = analysis.question.cost
     if cost == "parameters":
         return ""
+    price, _, quantile = cost.partition("_per_answer_")
+    if quantile:
+        return f"{'$' if price == 'usd' else 's'}/answer {quantile}"
     return {"usd_per_million_tokens": "$/1M tokens"}.get(cost, _tail(cost))
 
 
@@ -275,6 +330,8 @@ def _cost(analysis: Analysis, value: float | None) -> str:
         return "–"
     if "usd" in analysis.question.cost:
         return human_usd(value)
+    if analysis.question.cost.startswith("seconds_per_answer"):
+        return f"{value:.3g}"
     if analysis.question.cost.endswith("seconds"):
         return human_seconds(value)
     return human_count(value)

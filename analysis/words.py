@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from keepgain.analysis.stats import Estimate, Uncertain
 from keepgain.analysis.table import Configuration
-from keepgain.core.metrics import METRICS
+from keepgain.core.scorers import in_points, unit_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -26,7 +26,7 @@ def amount(value: float | None, scorer: str) -> str:
     """A difference: points of a hundred for shares, else the scorer's unit; unsigned zero."""
     if value is None:
         return "unknown"
-    if _is_share(scorer):
+    if in_points(scorer):
         return f"{100 * value + 0.0:.1f} points".replace("-0.0 ", "0.0 ")
     return f"{value + 0.0:.3f}{_suffix(scorer)}"
 
@@ -46,7 +46,7 @@ def amount_interval(uncertain: Uncertain, scorer: str) -> str:
     e = uncertain.estimate()
     if e.low is None or e.high is None:
         return f"{amount(e.value, scorer)} (interval unknown)"
-    factor, digits = (100, 1) if _is_share(scorer) else (1, 3)
+    factor, digits = (100, 1) if in_points(scorer) else (1, 3)
     low, high = (f"{factor * v + 0.0:.{digits}f}" for v in (e.low, e.high))
     return f"{amount(e.value, scorer)} [{low}, {high}]"
 
@@ -89,9 +89,6 @@ def join(parts: Sequence[str]) -> str:
     return " and ".join(p for p in (", ".join(parts[:-1]), *parts[-1:]) if p)
 
 
-def _is_share(scorer: str) -> bool:
-    return scorer in METRICS and METRICS[scorer].unit == "share of items"
-
-
 def _suffix(scorer: str) -> str:
-    return "" if _is_share(scorer) or scorer not in METRICS else f" {METRICS[scorer].unit}"
+    unit = "" if in_points(scorer) else unit_of(scorer)
+    return f" {unit}" if unit else ""

@@ -1,16 +1,18 @@
-"""Rows as users have them (JSON Lines) turned into `core.rows.Row`, or refused with their line.
+"""Rows as users have them turned into `core.rows.Row`, or refused with their line.
 
-Formats are detected from the first row unless declared; all rows of a file have the same one.
+The kind of a file follows from its name: CSV, TSV, Parquet, a folder saved by `datasets`, else
+JSON Lines. The format of its rows is detected from the first one unless declared; all rows of a
+file have the same one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
-from keepgain.core.jsonl import json_name, read_records
+from keepgain.core.jsonl import COMPRESSIONS, json_name, parse_json, read_records
 from keepgain.core.rows import Row
 
 FormatName = Literal["auto", "prompt_answer", "messages", "alpaca", "sharegpt", "text"]
@@ -29,6 +31,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "output": ("output",),
     "text": ("text",),
     "context": ("context",),
+    "choices": ("choices", "options"),
     "group": ("group",),
     "cluster": ("cluster",),
     "id": ("id",),
@@ -44,6 +47,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
 }
 """Format → fields that a row must have; in the order of detection."""
+_BESIDE = ("id", "context", "choices", "group", "cluster")
+"""Fields of any format, which tell nothing about it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class RowFile:
     format: str
     rows: tuple[Row, ...]
     lines: tuple[int, ...]
-    """Line number of each row, from 1."""
+    """Line that each row begins on, from 1; of Parquet and saved datasets, the row's number."""
 
 
 def read_row_file(
@@ -63,10 +68,20 @@ def read_row_file(
     format: FormatName = "auto",
     fields: Mapping[str, str] | None = None,
     limit: int | None = None,
+    slices: Sequence[str] = (),
+    choices: bool = False,
 ) -> RowFile:
-    """Reads a whole JSON Lines file; blank lines, CRLF and a UTF-8 byte order mark are accepted.
+    """Reads a whole file of any kind that `records` knows.
 
-    Row ids are the rows' own, else a hash of the content (equal rows get `-2`, `-3`, ...).
+    Row ids are the rows' own, else a hash of the content (equal rows get `-2`, `-3`, ...); slices
+    are not in it, so that naming one leaves the ids alone.
+
+    Args:
+        fields: Our name of a field → its key in the file.
+        limit: Read only so many rows.
+        slices: Keys of the file whose values are kept; a row may lack them.
+        choices: Each row must have choices, and its answer be one of them, as text or as index
+            from 0. Without it choices are not read, and ids are those of rows without them.
 
     Raises:
         UserError: The first fault, as `file:line: given, allowed, what to do`.
@@ -77,10 +92,10 @@ def read_row_file(
     first_line: dict[str, int] = {}
     copies: dict[str, int] = {}
     kind: str | None = None if format == "auto" else format
-    for number, record in read_records(path):
+    for number, record in records(path):
         where = f"{path}:{number}"
         kind = kind or _detect(record, fields, where)
-        reader = _Reader(record, fields, where)
+        reader = _Reader(record, fields, where, slices, choices)
         row = reader.row(kind, given_id := reader.identifier())
         if given_id is None:
             copies[row.id] = copies.get(row.id, 0) + 1
@@ -98,13 +113,32 @@ def read_row_file(
         if limit is not None and len(rows) >= limit:
             break
     if not rows or kind is None:
-        raise UserError("the file has no rows.", where=str(path), hint="One JSON object a line.")
+        raise UserError("the file has no rows.", where=str(path))
     return RowFile(path=path, format=kind, rows=tuple(rows), lines=tuple(lines))
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows as plain objects, with the number that messages name: a line, or a row from 1.
+
+    Raises:
+        UserError: The first fault, as `file:number: ...`.
+    """
+    name = path.name.lower()
+    for end in COMPRESSIONS:
+        name = name.removesuffix(end)
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(Path(name).suffix)
+    if not (delimiter or path.suffix.lower() == ".parquet" or path.is_dir()):
+        return read_records(path)
+    from keepgain.core import tables  # pyarrow takes a second to import
+
+    if path.is_dir():
+        return tables.read_saved_dataset(path)
+    return tables.read_csv(path, delimiter) if delimiter else tables.read_parquet(path)
 
 
 def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str) -> str:
     """The first format whose fields the row has; mapped fields narrow the choice."""
-    mapped = {name for name in fields if name not in ("id", "context", "group", "cluster")}
+    mapped = {name for name in fields if name not in _BESIDE}
     for name, needed in NEEDS.items():
         optional = {"input"} if name == "alpaca" else set()
         if not mapped <= set(needed) | optional:
@@ -136,6 +170,8 @@ class _Reader:
     record: Mapping[str, Any]
     fields: Mapping[str, str]
     where: str
+    slices: Sequence[str]
+    wants_choices: bool
 
     def row(self, kind: str, given_id: str | None) -> Row:
         readers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -145,14 +181,20 @@ class _Reader:
             "prompt_answer": lambda: {
                 "kind": "pair",
                 "prompt": self._required("prompt"),
-                "answer": self._required("answer"),
+                "answer": self._answer("answer"),
             },
             "text": lambda: {"kind": "text", "text": self._required("text")},
         }
         content = readers[kind]()
         for name in ("context", "group", "cluster"):
             content[name] = self._optional(name)
-        return Row(id=given_id if given_id is not None else fingerprint(content), **content)
+        if self.wants_choices:
+            content["choices"] = self._choices()
+            self._one_of(content["choices"], content.get("answer"))
+        row_id = given_id if given_id is not None else fingerprint(content)
+        found = ((name, self._slice(name)) for name in self.slices)
+        kept = tuple((name, value) for name, value in found if value is not None)
+        return Row(id=row_id, **content, slices=kept)
 
     def identifier(self) -> str | None:
         """The row's own id; numbers are taken as their digits."""
@@ -162,13 +204,15 @@ class _Reader:
         prompt = self._required("instruction")
         extra = self._optional("input")
         prompt = f"{prompt}\n\n{extra}" if extra else prompt
-        return {"kind": "pair", "prompt": prompt, "answer": self._required("output")}
+        return {"kind": "pair", "prompt": prompt, "answer": self._answer("output")}
 
     def _chat(
         self, field: str, role_key: str, text_key: str, roles: Mapping[str, str]
     ) -> dict[str, Any]:
         key = _key(self.record, self.fields, field)
         turns = self.record[key] if key is not None else self._missing(field)
+        if isinstance(turns, str) and turns.lstrip().startswith("["):
+            turns = self._unpacked(turns, key or field)
         if not isinstance(turns, list) or not turns:
             given = "an empty list" if turns == [] else json_name(turns)
             self._fail(f"'{key}' is {given}; it must be a list of turns.")
@@ -194,6 +238,47 @@ class _Reader:
             self._fail(f"'{key}' has no user turn before the answer.")
         return {"kind": "chat", "messages": tuple(messages), "answer": messages[-1]["content"]}
 
+    def _answer(self, field: str) -> str:
+        """The text of the answer, which may be given as the index of a choice."""
+        key = _key(self.record, self.fields, field)
+        if not self.wants_choices or key is None:
+            return self._required(field)
+        choices, given = self._choices(), self.record[key]
+        if isinstance(given, str) and given.strip() in choices:
+            return given.strip()
+        number = str(given) if isinstance(given, str | int) and given is not True else ""
+        if number.isascii() and number.isdigit() and int(number) < len(choices):
+            return choices[int(number)]
+        return self._required(field) if isinstance(given, str) else self._one_of(choices, given)
+
+    def _choices(self) -> tuple[str, ...]:
+        """At least two different texts, stripped."""
+        key = _key(self.record, self.fields, "choices")
+        given = self.record[key] if key is not None else self._missing("choices")
+        if isinstance(given, str) and given.lstrip().startswith("["):
+            given = self._unpacked(given, key or "choices")
+        if not isinstance(given, list) or len(given) < 2:
+            self._fail(f"'{key}' is {json_name(given)}; it must be a list of at least two texts.")
+        texts = tuple(self._text(c, f"{key}[{i}]").strip() for i, c in enumerate(given))
+        if len(set(texts)) < len(texts):
+            self._fail(f"'{key}' has the same choice twice.")
+        return texts
+
+    def _one_of(self, choices: Sequence[str], answer: Any) -> Any:
+        if answer not in choices:
+            self._fail(
+                f"the answer {answer!r:.60} is none of the {len(choices)} choices.",
+                f"It must be the text of one, or its index from 0 to {len(choices) - 1}.",
+            )
+        return answer
+
+    def _unpacked(self, text: str, at: str) -> Any:
+        """Turns as JSON text: how tables without nested columns hold them."""
+        try:
+            return parse_json(text)
+        except (ValueError, RecursionError) as error:
+            self._fail(f"'{at}' is no list in JSON ({error}).")
+
     def _required(self, field: str) -> str:
         key = _key(self.record, self.fields, field)
         if key is None:
@@ -217,8 +302,14 @@ class _Reader:
             if field in self.fields:
                 self._missing(field)
             return None
-        value = self.record[key]
-        if value is None:
+        return self._named(self.record[key], key)
+
+    def _slice(self, name: str) -> str | None:
+        value = self.record.get(name)
+        return str(value).lower() if isinstance(value, bool) else self._named(value, name)
+
+    def _named(self, value: Any, key: str) -> str | None:
+        if value is None or value == "":
             return None
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -226,7 +317,8 @@ class _Reader:
 
     def _text(self, value: Any, at: str) -> str:
         if not isinstance(value, str):
-            hint = "Write it as text, in quotes." if isinstance(value, int | float) else ""
+            number = isinstance(value, int | float)
+            hint = "Write it as text (in JSON: in quotes)." if number else ""
             self._fail(f"'{at}' is {json_name(value)}; it must be text.", hint)
         if not value.strip():
             self._fail(f"'{at}' is empty.", "Remove the row, or fill it in.")

@@ -1,6 +1,6 @@
 """Item scores: one number per item, the material of every figure that Keepgain reports."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keepgain.core.errors import UserError
+
+MIN_SLICE_ITEMS = 30
+"""A slice with fewer items gets no interval: the usual floor of worst-group figures."""
 
 Floats = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.str_]
@@ -32,6 +35,8 @@ class ItemScores:
     """Training tokens seen by the scored checkpoint; 0 for a base."""
     groups: tuple[str | None, ...] = field(default=())
     clusters: tuple[str | None, ...] = field(default=())
+    slices: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    """Field of the rows → its value for each item; None where a row lacks it."""
 
     def __post_init__(self) -> None:
         n = len(self.item_ids)
@@ -57,15 +62,20 @@ _SCHEMA = pa.schema(
         ("cluster", pa.string()),
     ]
 )
+_SLICED = _SCHEMA.append(pa.field("slices", pa.map_(pa.string(), pa.string())))
+"""With the slices of each item: only written where there are some, so that other files stay as they
+were."""
 
 
 def write_items(path: Path, scores: Iterable[tuple[str, ItemScores]]) -> None:
     """Writes (run key, scores) pairs to one Parquet file, atomically.
 
-    The columns are those of `_SCHEMA`, one row an item; strings are dictionary-encoded.
+    The columns are those of `_SCHEMA` (`_SLICED` where there are slices), one row an item; strings
+    are dictionary-encoded.
     """
-    tables = [_to_table(key, s) for key, s in scores]
-    table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+    pairs = list(scores)
+    schema = _SLICED if any(s.slices for _, s in pairs) else _SCHEMA
+    table = pa.concat_tables([schema.empty_table(), *(_to_table(k, s, schema) for k, s in pairs)])
     temporary = path.with_suffix(path.suffix + ".tmp")
     pq.write_table(table, temporary, compression="zstd")
     temporary.replace(path)
@@ -78,7 +88,7 @@ def read_items(path: Path) -> list[tuple[str, ItemScores]]:
         UserError: The file is missing or not such a table.
     """
     try:
-        table = pq.read_table(path, schema=_SCHEMA)
+        table = pq.read_table(path, schema=_SLICED)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"item scores cannot be read ({error}).", where=str(path)) from None
     if table.num_rows == 0:
@@ -93,7 +103,7 @@ def read_items(path: Path) -> list[tuple[str, ItemScores]]:
     return [_from_table(table.slice(int(a), int(b - a))) for a, b in zip(starts, ends, strict=True)]
 
 
-def _to_table(key: str, s: ItemScores) -> pa.Table:
+def _to_table(key: str, s: ItemScores, schema: pa.Schema) -> pa.Table:
     n = len(s.item_ids)
     none: Sequence[str | None] = [None] * n
     columns = [
@@ -108,7 +118,27 @@ def _to_table(key: str, s: ItemScores) -> pa.Table:
         pa.array(list(s.groups) or none, pa.string()),
         pa.array(list(s.clusters) or none, pa.string()),
     ]
-    return pa.table(columns, schema=_SCHEMA)
+    if len(schema) > len(columns):
+        columns.append(pa.array(_by_item(s), schema.field("slices").type))
+    return pa.table(columns, schema=schema)
+
+
+def _by_item(s: ItemScores) -> list[list[tuple[str, str]] | None]:
+    """The slices of each item as (field, value) pairs; None where it has none."""
+    found = [
+        [(name, v) for name, values in s.slices.items() if (v := values[i]) is not None]
+        for i in range(len(s.item_ids))
+    ]
+    return [pairs or None for pairs in found]
+
+
+def _by_field(column: pa.ChunkedArray) -> dict[str, tuple[str | None, ...]]:
+    """The reverse of `_by_item`."""
+    if column.null_count == len(column):
+        return {}
+    items = [dict(pairs or ()) for pairs in column.to_pylist()]
+    names = dict.fromkeys(name for item in items for name in item)
+    return {name: tuple(item.get(name) for item in items) for name in names}
 
 
 def _from_table(table: pa.Table) -> tuple[str, ItemScores]:
@@ -125,5 +155,6 @@ def _from_table(table: pa.Table) -> tuple[str, ItemScores]:
         weights=table.column("weight").to_numpy(),
         groups=groups if any(g is not None for g in groups) else (),
         clusters=clusters if any(c is not None for c in clusters) else (),
+        slices=_by_field(table.column("slices")),
     )
     return first["run_key"], scores

@@ -1,10 +1,12 @@
 """JSON Lines as strictly as people can bear: one object a line, and every fault has its line.
 
-Blank lines, CRLF and a UTF-8 byte order mark are accepted; duplicate keys, NaN, NUL bytes, other
-encodings, compressed files, pipes and devices are not.
+Blank lines, CRLF and a UTF-8 byte order mark are accepted, and files compressed with gzip or
+Zstandard if their name ends with .gz or .zst; duplicate keys, NaN, NUL bytes, other encodings,
+pipes and devices are not.
 """
 
 import difflib
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -15,10 +17,14 @@ from keepgain.core.errors import UserError
 
 MAX_LINE_BYTES = 4_000_000
 
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""End of a file's name → what pyarrow calls its compression."""
+
 _MAGIC = {
-    b"\x1f\x8b": ("gzip-compressed", "Decompress it: `gunzip -c FILE > rows.jsonl`."),
+    b"\x1f\x8b": ("gzip-compressed", "Let its name end with .gz, or `gunzip` it."),
+    b"\x28\xb5\x2f\xfd": ("Zstandard-compressed", "Let its name end with .zst, or `unzstd` it."),
     b"PK\x03\x04": ("a zip archive", "Unpack it first."),
-    b"PAR1": ("a Parquet file", "Write it as JSON Lines, one object a line."),
+    b"PAR1": ("a Parquet file", "Let its name end with .parquet."),
     b"\xff\xfe": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
     b"\xfe\xff": ("UTF-16", "Save it as UTF-8: `iconv -f UTF-16 -t UTF-8 FILE`."),
 }
@@ -30,7 +36,7 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UserError: The first line that is not one JSON object in UTF-8, as `file:line: ...`.
     """
-    for number, line in _text_lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         record = _parse(line, f"{path}:{number}")
@@ -44,17 +50,22 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers and lines with their ends; a line ends with a line feed, as `wc -l` counts.
+
+    Raises:
+        UserError: No regular file, or a line that is not UTF-8 text, as `file:line: ...`.
+    """
     with _open(path) as handle:
         number = 0
-        while line := handle.readline(MAX_LINE_BYTES + 1):
+        while line := _read_line(handle, f"{path}:{number + 1}"):
             number += 1
             where = f"{path}:{number}"
             if len(line) > MAX_LINE_BYTES:
                 raise UserError(
                     f"the line is longer than {MAX_LINE_BYTES:,} bytes.",
                     where=where,
-                    hint="Cut the row into several; one JSON object a line.",
+                    hint="Cut the row into several, one row a line.",
                 )
             if number == 1:
                 _refuse_magic(line, where)
@@ -76,7 +87,28 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
+def _read_line(handle: BinaryIO, where: str) -> bytes:
+    try:
+        return handle.readline(MAX_LINE_BYTES + 1)
+    except OSError as error:  # what pyarrow raises for compressed files that are cut or damaged
+        raise UserError(f"cannot be read ({error}).", where=where) from None
+
+
 def _open(path: Path) -> BinaryIO:
+    refuse_no_file(path)
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    try:
+        if compression is None:
+            return path.open("rb")
+        from pyarrow import input_stream
+
+        return io.BufferedReader(input_stream(str(path), compression=compression))
+    except PermissionError:
+        raise UserError("permission denied.", where=str(path)) from None
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raises UserError for what is missing, a directory, a pipe or a device."""
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
         hint = f"Is it {path.parent / near[0]}?" if near else None
@@ -84,10 +116,6 @@ def _open(path: Path) -> BinaryIO:
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "a pipe or device"
         raise UserError(f"{kind}, not a regular file.", where=str(path))
-    try:
-        return path.open("rb")
-    except PermissionError:
-        raise UserError("permission denied.", where=str(path)) from None
 
 
 def _names(folder: Path) -> list[str]:
@@ -100,14 +128,24 @@ def _names(folder: Path) -> list[str]:
 def _refuse_magic(line: bytes, where: str) -> None:
     for magic, (kind, hint) in _MAGIC.items():
         if line.startswith(magic):
-            raise UserError(f"the file is {kind}, not JSON Lines.", where=where, hint=hint)
+            raise UserError(f"the file is {kind}, not text.", where=where, hint=hint)
+
+
+def parse_json(text: str) -> Any:
+    """One JSON text, with duplicate keys and numbers that are none refused.
+
+    Raises:
+        ValueError: With what is wrong; `json.JSONDecodeError` where it is no JSON at all.
+        RecursionError: Nested too deeply.
+    """
+    return json.loads(
+        text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+    )
 
 
 def _parse(line: str, where: str) -> Any:
     try:
-        return json.loads(
-            line, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
-        )
+        return parse_json(line)
     except RecursionError:
         raise UserError("nested too deeply.", where=where) from None
     except json.JSONDecodeError as error:
@@ -142,7 +180,7 @@ def _finite(text: str) -> float:
 
 
 def json_name(value: Any) -> str:
-    """A JSON value in words, for a message."""
+    """A value in words, for a message; tables hold types that JSON has not (dates, bytes)."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -151,4 +189,6 @@ def json_name(value: Any) -> str:
         return f"the number {str(value)[:20]}"
     if isinstance(value, str):
         return f"the text {value[:20]!r}"
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return f"of type {type(value).__name__}"

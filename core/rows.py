@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,10 @@ class Row:
     """For worst-group figures."""
     cluster: str | None = None
     """Items of one cluster (template, passage) are resampled together."""
+    choices: tuple[str, ...] = ()
+    """Of a multiple-choice item; the answer is one of them."""
+    slices: tuple[tuple[str, str], ...] = ()
+    """(field, value) of the fields that the spec names as slices, where the row has them."""
 
     def question(self) -> str:
         """Everything that comes before the answer, as one text: what splits and leaks go by."""
@@ -56,18 +60,31 @@ class Row:
         for name in ("context", "group", "cluster"):
             if (value := getattr(self, name)) is not None:
                 data[name] = value
+        if self.choices:
+            data["choices"] = list(self.choices)
+        if self.slices:
+            data["slices"] = dict(self.slices)
         return data
 
 
 def row_from_json(data: dict[str, Any]) -> Row:
     """The reverse of `Row.to_json`."""
     extra: dict[str, Any] = {k: data.get(k) for k in ("context", "group", "cluster")}
+    extra["choices"] = tuple(data.get("choices", ()))
+    extra["slices"] = tuple(data.get("slices", {}).items())
     if "messages" in data:
         messages = tuple(data["messages"])
         return Row(data["id"], "chat", messages, answer=messages[-1]["content"], **extra)
     if "text" in data:
         return Row(data["id"], "text", text=data["text"], **extra)
     return Row(data["id"], "pair", prompt=data["prompt"], answer=data["answer"], **extra)
+
+
+def slice_columns(rows: Sequence[Row]) -> dict[str, tuple[str | None, ...]]:
+    """Field → its value for each row; None where a row lacks it. Empty if no row has slices."""
+    by_row = [dict(row.slices) for row in rows]
+    names = dict.fromkeys(name for found in by_row for name in found)
+    return {name: tuple(found.get(name) for found in by_row) for name in names}
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

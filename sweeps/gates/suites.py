@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from keepgain.core.record import Question
+from keepgain.core.scorers import SHARE, metric_of, scorer
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 
@@ -17,7 +18,7 @@ LONG_ANSWER_CHARACTERS = 200
 
 
 def detectable_difference(items: int, discordance: float = ASSUMED_DISCORDANCE) -> float:
-    """Smallest difference of two exact-match rates that paired items resolve (80 % power)."""
+    """Smallest difference of two rates of right items that paired items resolve (80 % power)."""
     return _POWER_FACTOR * math.sqrt(discordance / items)
 
 
@@ -64,7 +65,7 @@ def check_question(question: Question, seeds: int, suites: Sequence[RowSet]) -> 
                 hint="Use at least 2, better 3.",
             )
         )
-    generates = any(s.scorer == "exact_match" for s in suites)
+    generates = any(s.scorer is not None and scorer(s.scorer).generates for s in suites)
     if question.cost == "usd_per_million_tokens" and not generates:
         findings.append(
             Finding(
@@ -84,7 +85,7 @@ def _few_items(suite: RowSet) -> list[Finding]:
     if count >= FEW_ITEMS:
         return []
     message = f"{count} items are few."
-    if suite.scorer == "exact_match" and count:
+    if _is_share(suite) and count:
         points = 100 * detectable_difference(count)
         message += (
             f" Differences below about {points:.0f} points will not be resolved (80 % power, if "
@@ -101,8 +102,14 @@ def _few_items(suite: RowSet) -> list[Finding]:
     ]
 
 
+def _is_share(suite: RowSet) -> bool:
+    """True if its items are right or wrong."""
+    return suite.scorer is not None and metric_of(suite.scorer).unit == SHARE
+
+
 def _long_answers(suite: RowSet) -> list[Finding]:
-    if suite.scorer != "exact_match" or not suite.rows:
+    whole = ("exact_match", "normalised_match")
+    if suite.scorer not in whole or not suite.rows:
         return []
     median = statistics.median(len(row.answer) for row in suite.rows)
     if median <= LONG_ANSWER_CHARACTERS:
@@ -112,7 +119,7 @@ def _long_answers(suite: RowSet) -> list[Finding]:
             code="long_answers",
             severity="warning",
             where=suite.label,
-            message=f"exact_match of answers of {median:.0f} characters (median) is seldom 1.",
+            message=f"{suite.scorer} of answers of {median:.0f} characters (median) is seldom 1.",
             hint="Consider `scorer: bits_per_byte` for free text.",
         )
     ]

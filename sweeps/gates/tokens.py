@@ -4,21 +4,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.ext import Extension
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import file_digest, fingerprint
 from keepgain.core.rows import Row
+from keepgain.sweeps.gates.chat_template import ChatTemplate
 
+SPECIAL_TOKENS = tuple(
+    f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+)
+"""What templates may name."""
 SAMPLE = 5_000
 """Rows counted of a longer file; the total is scaled up, and said to be."""
 
@@ -55,15 +55,17 @@ class FolderTokenizer:
         self.folder = folder
         path = folder / "tokenizer.json"
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self.tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises a bare Exception
             raise UserError(f"not readable as a tokenizer ({error}).", where=str(path)) from None
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        config = _read_optional(folder / "tokenizer_config.json")
-        self._special = {k: _content(v) for k, v in config.items() if k.endswith("_token")}
-        template = _template(folder, config)
-        self._template = None if template is None else _compile(template, folder)
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.config = _read_optional(folder / "special_tokens_map.json")
+        self.config |= _read_optional(folder / "tokenizer_config.json")
+        self.special = {n: t for n in SPECIAL_TOKENS if (t := _content(self.config.get(n)))}
+        """Name of a special token → its text, of those that the tokenizer has."""
+        template = _template(folder, self.config)
+        self.template = ChatTemplate(template, self.special, folder) if template else None
         self.key = fingerprint([file_digest(path), template])
         """Equal for model folders that give every row the same tokens."""
         self._bos = self._own_bos()
@@ -71,7 +73,7 @@ class FolderTokenizer:
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, no special token added."""
         return [
-            len(e.ids) for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            len(e.ids) for e in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         ]
 
     def row_lengths(self, rows: Sequence[Row]) -> list[int]:
@@ -81,7 +83,7 @@ class FolderTokenizer:
         Raises:
             UserError: The chat template refuses a row.
         """
-        templated = self._template is not None
+        templated = self.template is not None
         rendered = [self._render(r) if templated and r.kind != "text" else None for r in rows]
         plain = [(r.text, "") if r.kind == "text" else _plain_pair(r) for r in rows]
         whole = self.lengths([text or "" for text in rendered])
@@ -96,15 +98,9 @@ class FolderTokenizer:
             {"role": "user", "content": row.prompt},
             {"role": "assistant", "content": row.answer},
         ]
-        assert self._template is not None
+        assert self.template is not None
         try:
-            return self._template.render(
-                messages=messages,
-                add_generation_prompt=False,
-                enable_thinking=False,
-                tools=None,
-                **self._special,
-            )
+            return self.template.render(messages)[0]
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise UserError(
                 f"the chat template of {self.folder} refuses the row {row.id!r}: {error}."
@@ -112,8 +108,8 @@ class FolderTokenizer:
 
     def _own_bos(self) -> int:
         """1 if the tokenizer itself puts a BOS before a text."""
-        first = self._tokenizer.encode("", add_special_tokens=True).tokens[:1]
-        return int(bool(first) and first[0] == self._special.get("bos_token"))
+        first = self.tokenizer.encode("", add_special_tokens=True).tokens[:1]
+        return int(bool(first) and first[0] == self.special.get("bos_token"))
 
 
 def _plain_pair(row: Row) -> tuple[str, str]:
@@ -183,37 +179,3 @@ def _template(folder: Path, config: dict[str, Any]) -> str | None:
         named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
         template = named.get("default")
     return template if isinstance(template, str) and template else None
-
-
-def _compile(template: str, folder: Path) -> jinja2.Template:
-    """Compiled in a sandbox: templates of downloaded models are foreign code."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    try:
-        return environment.from_string(template)
-    except jinja2.TemplateError as error:
-        raise UserError(
-            f"its chat template is not valid Jinja ({error}).", where=str(folder)
-        ) from None
-
-
-class _Generation(Extension):
-    """`{% generation %}` marks the assistant's turns; only the text inside matters here."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
-
-
-def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)

@@ -32,8 +32,8 @@ def data() -> dict[str, Any]:
 
 def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
-        "schema", "sweep", "objectives", "trials", "sizes", "decision", "rung_checks", "edges",
-        "effort", "looks", "excluded",
+        "schema", "sweep", "objectives", "trials", "sizes", "slices", "decision", "rung_checks",
+        "edges", "effort", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}

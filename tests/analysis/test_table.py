@@ -185,3 +185,30 @@ def test_price_follows_from_speed_and_the_price_of_an_hour() -> None:
     assert t2.cost["usd_per_million_tokens"] == pytest.approx(1.0)
     t1 = next(c for c in table.configurations if c.trial_id == "t1")
     assert "usd_per_million_tokens" not in t1.cost
+
+
+def test_an_answer_costs_a_trials_own_lengths_at_the_speed_of_its_base_model() -> None:
+    def run(prefill: float, decode: float, length: float) -> dict[str, float]:
+        return {
+            "prefill_tokens_per_second": prefill,
+            "decode_tokens_per_second": decode,
+            "prompt_tokens_per_answer": 100.0,
+            "answer_tokens_p50": length,
+            "gpu_seconds": 10.0,
+        }
+
+    trials = [base("s"), Trial("t1", "s", 0.6, seeds=0), Trial("t2", "s", 0.5, seeds=0)]
+    evidence = change_run(small(trials), "t1-s0", cost=run(900.0, 40.0, 5.0))
+    evidence = change_run(evidence, "t2-s0", cost=run(1100.0, 60.0, 11.0))
+    sweep = evidence.sweep.model_copy(update={"prices": {"gpu_hour_usd": 3.6}})
+    priced = build_table(Evidence(sweep, evidence.items))
+    found = {c.trial_id: c.cost for c in priced.configurations}
+    # Medians of 1000 and 50 tokens a second.
+    assert found["t1"]["seconds_per_answer_p50"] == pytest.approx(0.1 + 4 / 50)
+    assert found["t2"]["seconds_per_answer_p50"] == pytest.approx(0.1 + 10 / 50)
+    assert found["t2"]["usd_per_answer_p50"] == pytest.approx(0.001 * 0.3)
+    assert found["t2"]["usd"] == pytest.approx(0.01)
+    assert "seconds_per_answer_p95" not in found["t2"], "not measured"
+    assert found["t2"]["decode_tokens_per_second"] == 60.0, "what was measured stays"
+    unpriced = build_table(evidence).configurations
+    assert not any("usd_per_answer_p50" in c.cost for c in unpriced)

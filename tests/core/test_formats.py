@@ -229,3 +229,27 @@ def _write(folder: Path, *records: dict[str, Any]) -> Path:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
     return path
+
+
+def test_slices_are_kept_as_text_and_leave_the_ids_alone(tmp_path: Path) -> None:
+    records = [
+        {"text": "t", "language": "de", "level": 3, "hard": True},
+        {"text": "u", "language": None, "level": "3", "hard": False},
+        {"text": "v"},
+    ]
+    path = _write(tmp_path, *records)
+    sliced = read_row_file(path, slices=["language", "level", "hard"]).rows
+    assert [r.slices for r in sliced] == [
+        (("language", "de"), ("level", "3"), ("hard", "true")),
+        (("level", "3"), ("hard", "false")),
+        (),
+    ]
+    assert [r.id for r in sliced] == [r.id for r in read_row_file(path).rows]
+
+
+@pytest.mark.parametrize("value", [1.5, ["de"], {"a": 1}, "\ud800"])
+def test_a_slice_that_is_no_name_is_refused(tmp_path: Path, value: Any) -> None:
+    path = _write(tmp_path, {"text": "t"}, {"text": "u", "language": value})
+    with pytest.raises(UserError, match="'language'") as caught:
+        read_row_file(path, slices=["language"])
+    assert caught.value.where == f"{path}:2"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from keepgain.core.config import (
     LoraSettings,
     ModelRef,
+    PeftSettings,
     Runtime,
     ScoreConfig,
     SourceRef,
@@ -67,6 +68,16 @@ def test_order_of_keys_does_not_matter(value: dict[str, object]) -> None:
     assert fingerprint(value) == fingerprint(turned)
 
 
+def test_ids_of_configurations_stand_when_fields_are_added():
+    """Recorded before `rows`, `peft` and `trust_remote_code` were fields."""
+    assert config().trial_id == "3d867cebda81"
+    lora = LoraSettings(rank=4, targets=("a", "b"))
+    assert config(method="lora", lora=lora).trial_id == "2ccc1e4cf785"
+    scored = ScoreConfig(model=config().model, suites=config().suites)
+    shown = scored.model_copy(update={"few_shot": ({"prompt": "a", "answer": "b"},)})
+    assert shown.trial_id == "2133dba32cb0"
+
+
 def test_nan_has_no_identity() -> None:
     with pytest.raises(ValueError, match="JSON"):
         fingerprint(float("nan"))
@@ -88,6 +99,8 @@ def test_paths_and_runtime_are_not_identity() -> None:
     [
         {"learning_rate": 2e-4},
         {"method": "lora", "lora": LoraSettings(rank=4)},
+        {"peft": PeftSettings.model_validate({"type": "VERA", "r": 4})},
+        {"rows": 5},
         {"rungs": (300, 900)},
         {"mixture": {"tickets": 0.5, "general": 0.5}},
         {"model": ModelRef(name="xs", path="/models/xs", digest="n" * 64)},

@@ -1,6 +1,8 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from keepgain.core.items import ItemScores, read_items, write_items
 WORDS = st.text(
     st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=8
 )
+SLICES = st.sets(WORDS, max_size=2)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -29,6 +32,7 @@ def item_scores(draw: st.DrawFn, number: int) -> ItemScores:
         tokens=number,  # keeps neighbours apart: a run is scored once per suite and rung
         groups=_or_nothing(draw(labels)),
         clusters=_or_nothing(draw(labels)),
+        slices={name: v for name in draw(SLICES) if (v := _or_nothing(draw(labels)))},
     )
 
 
@@ -40,6 +44,7 @@ def flat(pair: tuple[str, ItemScores]) -> tuple[object, ...]:
     key, s = pair
     return (
         *(key, s.suite, s.split, s.metric, s.tokens, s.groups, s.clusters),
+        dict(s.slices),
         *(s.item_ids.tolist(), s.values.tolist(), s.weights.tolist()),
     )
 
@@ -60,6 +65,25 @@ def test_writing_leaves_no_temporary_file_and_overwrites(tmp_path: Path) -> None
     write_items(path, [])
     assert read_items(path) == []
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_without_slices_is_as_it_was_before_there_were_any(tmp_path: Path) -> None:
+    scores = ItemScores("s", "test", "m", np.array(["a"]), np.array([1.0]), np.array([2.0]))
+    write_items(tmp_path / "new.parquet", [("k", scores)])
+    assert pq.read_schema(tmp_path / "new.parquet").names == [
+        "run_key", "suite", "split", "metric", "tokens", "item_id", "value", "weight", "group",
+        "cluster",
+    ]  # fmt: skip
+    ((key, back),) = read_items(tmp_path / "new.parquet")
+    assert (key, back.slices) == ("k", {})
+
+
+def test_runs_with_and_without_slices_share_a_file(tmp_path: Path) -> None:
+    two = np.array([1.0, 2.0])
+    plain = ItemScores("s", "test", "m", np.array(["a", "b"]), two, two)
+    sliced = replace(plain, slices={"language": ("de", None), "level": ("1", "2")})
+    write_items(tmp_path / "i.parquet", [("old", plain), ("new", sliced)])
+    assert [s.slices for _, s in read_items(tmp_path / "i.parquet")] == [{}, sliced.slices]
 
 
 def test_what_is_no_such_table_is_named(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,10 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
-from keepgain.core.rows import Row, read_rows, write_rows
+from keepgain.core.rows import Row, read_rows, row_from_json, slice_columns, write_rows
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 EXTRA = {name: st.none() | TEXT for name in ("context", "group", "cluster")}
+EXTRA["slices"] = st.dictionaries(TEXT, TEXT, max_size=2).map(lambda d: tuple(d.items()))
 TURN = st.fixed_dictionaries({"role": st.sampled_from(["system", "user"]), "content": TEXT})
 CHATS = st.builds(
     lambda turns, answer, **rest: Row(
@@ -49,3 +51,17 @@ def test_the_question_is_what_comes_before_the_answer() -> None:
     assert Row("1", "chat", messages=turns, answer="a").question() == "user: q"
     assert Row("1", "pair", prompt="q", answer="a").question() == "q"
     assert Row("1", "text", text="all").question() == "all"
+
+
+def test_slices_are_kept_and_only_written_where_there_are_some() -> None:
+    plain = Row("1", "text", text="a")
+    assert plain.to_json() == {"id": "1", "text": "a"}
+    sliced = Row("1", "text", text="a", slices=(("language", "de"), ("level", "2")))
+    assert row_from_json(json.loads(json.dumps(sliced.to_json()))) == sliced
+
+
+def test_slice_columns_have_a_place_for_every_row() -> None:
+    kept = [(("a", "x"),), (), (("b", "y"),)]
+    rows = [Row(str(i), "text", slices=slices) for i, slices in enumerate(kept)]
+    assert slice_columns(rows) == {"a": ("x", None, None), "b": (None, None, "y")}
+    assert slice_columns(rows[1:2]) == {}

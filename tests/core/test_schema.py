@@ -8,6 +8,7 @@ from keepgain.core.config import SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.metrics import METRICS, metric
 from keepgain.core.schema import StrictModel, parse
+from keepgain.core.scorers import metric_of
 
 
 class Inner(StrictModel):
@@ -83,7 +84,10 @@ def test_models_are_frozen_and_contracts_strict() -> None:
 
 
 def test_metrics_are_found_by_name_and_signed() -> None:
-    assert metric("bits_per_byte").sign == -1.0 and metric("exact_match").sign == 1.0
+    assert metric_of("bits_per_byte").sign == -1.0 and metric_of("exact_match").sign == 1.0
+    assert metric("gain").sign == 1.0 and metric("forgetting").sign == -1.0
     assert all(name == m.name and m.unit and m.meaning for name, m in METRICS.items())
-    with pytest.raises(UserError, match=r"unknown metric 'acc'.*exact_match"):
+    with pytest.raises(UserError, match=r"unknown metric 'acc'.*max_forgetting"):
         metric("acc")
+    with pytest.raises(UserError, match=r"unknown scorer 'acc'.*exact_match"):
+        metric_of("acc")

@@ -2,7 +2,7 @@ import posixpath
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
@@ -30,6 +30,8 @@ def accepted_by_mlflow(key: str) -> bool:
 
 
 @given(KEYS)
+@example("..0")
+@example("a/...b")
 def test_every_key_becomes_legal_and_comes_back(key: str) -> None:
     encoded = mlflow_key(key)
     assert accepted_by_mlflow(encoded)
