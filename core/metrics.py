@@ -1,9 +1,12 @@
 """The metric registry: name, direction, unit, meaning and version, for writer, reader and plots.
 
+Objectives and costs are here; the metrics of scorers stand with their scorers (`core.scorers`).
+
 A definition that changes gets a new version; figures of different versions are never ranked
 together.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from keepgain.core.errors import UserError
@@ -26,24 +29,6 @@ class Metric(StrictModel):
         """+1 if more is better, -1 if less is: `sign * value` goes up when things improve."""
         return 1.0 if self.direction == "maximize" else -1.0
 
-
-_SCORERS = (
-    Metric(
-        name="exact_match",
-        direction="maximize",
-        unit="share of items",
-        meaning="The greedy generation, stripped of white space at its ends, equals the answer.",
-    ),
-    Metric(
-        name="bits_per_byte",
-        direction="minimize",
-        unit="bits/byte",
-        meaning=(
-            "Negative log2-likelihood of the scored text over its UTF-8 bytes; comparable across "
-            "tokenizers. An item weighs as many bytes as it has."
-        ),
-    ),
-)
 
 _OBJECTIVES = (
     Metric(
@@ -101,6 +86,40 @@ _COSTS = (
         ),
     ),
     Metric(
+        name="usd_per_answer_p50",
+        direction="minimize",
+        unit="USD",
+        meaning="prices.gpu_hour_usd / 3600 * seconds_per_answer_p50.",
+    ),
+    Metric(
+        name="usd_per_answer_p95",
+        direction="minimize",
+        unit="USD",
+        meaning="prices.gpu_hour_usd / 3600 * seconds_per_answer_p95.",
+    ),
+    Metric(
+        name="seconds_per_answer_p50",
+        direction="minimize",
+        unit="s",
+        meaning=(
+            "The device's time for an answer of the trial's own median length, as it was batched: "
+            "prompt / prefill speed + further tokens / decode speed. Speeds are medians over the "
+            "trials of the base model."
+        ),
+    ),
+    Metric(
+        name="seconds_per_answer_p95",
+        direction="minimize",
+        unit="s",
+        meaning="The same for the 95th percentile of the trial's own answer lengths.",
+    ),
+    Metric(
+        name="kv_cache_bytes_per_token",
+        direction="minimize",
+        unit="B",
+        meaning="Keys and values of one token; absent where the family's layers are not known.",
+    ),
+    Metric(
         name="train_seconds",
         direction="minimize",
         unit="s",
@@ -120,8 +139,7 @@ _COSTS = (
     ),
 )
 
-METRICS: dict[str, Metric] = {m.name: m for m in (*_SCORERS, *_OBJECTIVES, *_COSTS)}
-SCORERS: tuple[str, ...] = tuple(m.name for m in _SCORERS)
+METRICS: dict[str, Metric] = {m.name: m for m in (*_OBJECTIVES, *_COSTS)}
 COSTS: tuple[str, ...] = tuple(m.name for m in _COSTS)
 
 
@@ -137,3 +155,23 @@ def metric(name: str) -> Metric:
         raise UserError(
             f"unknown metric '{name}'.", hint=f"Known metrics: {', '.join(sorted(METRICS))}."
         ) from None
+
+
+def seconds_per_answer(cost: Mapping[str, float], quantile: str) -> float | None:
+    """Seconds of the device for an answer; None where something of it was not measured.
+
+    The first token comes with the prompt's forward pass, each further one from a step of its own.
+
+    Args:
+        cost: `prefill_tokens_per_second`, `decode_tokens_per_second`, `prompt_tokens_per_answer`
+            (mean) and `answer_tokens_p50` or `_p95`.
+        quantile: `p50` or `p95`, of the lengths of the answers.
+    """
+    prompt, length = cost.get("prompt_tokens_per_answer"), cost.get(f"answer_tokens_{quantile}")
+    prefill, decode = (cost.get(f"{n}_tokens_per_second") for n in ("prefill", "decode"))
+    if not prompt or not prefill or length is None:
+        return None
+    further = max(0.0, length - 1)
+    if not decode:
+        return None if further else prompt / prefill
+    return prompt / prefill + further / decode

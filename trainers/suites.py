@@ -2,11 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from keepgain.core.config import ModelRef, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.rows import Row
+from keepgain.core.scorers import scorer
 from keepgain.trainers.encode import cut, spans_of
 from keepgain.trainers.reference import Prompting, prompt_ids
 from keepgain.trainers.tokens import Codec
@@ -33,9 +34,11 @@ class SuiteItems:
     """UTF-8 bytes of the whole answer or text, whatever part of it a tokenizer or a model's length
     leaves to be scored: an item then weighs the same for every model."""
     max_new_tokens: int
-    """0 for `bits_per_byte`."""
+    """0 where nothing is generated."""
     shortened: int
     """Items that were cut to what the model can take."""
+    choices: list[list[list[int]]] = field(default_factory=list)
+    """Of each item, the ids of each choice or label; empty where none is asked for."""
 
 
 class SuiteCache:
@@ -72,10 +75,11 @@ def prepare_suite(
         limit: The longest sequence that the model can take; prompts lose tokens at their left.
 
     Raises:
-        UserError: An exact match is asked of text items, or an arm does not fit the items.
+        UserError: An answer is asked of text items, or an arm does not fit the items.
         TrialFailure: `incomplete_scores`, if an item has nothing to score.
     """
-    if suite.scorer == "exact_match":
+    kind = scorer(suite.scorer)
+    if kind.fits != "any":
         for row in rows:
             if row.kind == "text":
                 raise UserError(
@@ -85,16 +89,18 @@ def prepare_suite(
                     hint="Score it with bits_per_byte.",
                 )
     answers, sizes, firsts = _answers(codec, suite, rows)
+    choices = _choices(codec, suite, rows) if kind.needs == "choices" else []
     prompts = [
         first if row.kind == "text" else prompt_ids(codec, row, prompting)
         for row, first in zip(rows, firsts, strict=True)
     ]
     new_tokens = 0
-    if suite.scorer == "exact_match":
+    if kind.generates:
         new_tokens = suite.max_new_tokens or _generation_limit(prompts, answers, limit)
     shortened = 0
     for i, row in enumerate(rows):
-        tail = new_tokens or len(answers[i])
+        longest = max(len(c) for c in choices[i]) if choices else len(answers[i])
+        tail = new_tokens or longest
         if limit is not None and len(prompts[i]) + tail > limit:
             shortened += 1
             if row.kind == "text":
@@ -107,7 +113,42 @@ def prepare_suite(
                 "incomplete_scores", f"item '{row.id}' of suite '{suite.name}' has no prompt"
             )
     weights = [len((r.text if r.kind == "text" else r.answer).encode()) for r in rows]
-    return SuiteItems(suite, rows, prompts, answers, sizes, weights, new_tokens, shortened)
+    return SuiteItems(suite, rows, prompts, answers, sizes, weights, new_tokens, shortened, choices)
+
+
+def choice_texts(suite: SuiteRef, row: Row) -> tuple[str, ...]:
+    """The row's own choices, or the labels of the suite."""
+    if scorer(suite.scorer).fits == "choices":
+        return row.choices
+    return suite.options.labels if suite.options else ()
+
+
+def _choices(codec: Codec, suite: SuiteRef, rows: Sequence[Row]) -> list[list[list[int]]]:
+    """Ids of each choice of each item, as if it were the answer.
+
+    A label counts with the end of the answer, so that one that begins another (`no`, `no idea`)
+    has no head start; a choice without, as in lm-evaluation-harness.
+    """
+    texts = [choice_texts(suite, row) for row in rows]
+    asked = [_answered(row, t) for row, mine in zip(rows, texts, strict=True) for t in mine]
+    ends = scorer(suite.scorer).fits == "label"
+    spans = iter([answer if ends else answer[:-1] for _, answer in spans_of(codec, asked)])
+    ids = [[next(spans) for _ in mine] for mine in texts]
+    for row, mine in zip(rows, ids, strict=True):
+        if not mine or not all(mine):
+            raise TrialFailure(
+                "incomplete_scores",
+                f"item '{row.id}' of suite '{suite.name}' has no choices, or one without a token",
+            )
+    return ids
+
+
+def _answered(row: Row, text: str) -> Row:
+    """The row with another answer."""
+    if row.kind == "pair":
+        return replace(row, answer=text)
+    last = {**row.messages[-1], "content": text}
+    return replace(row, answer=text, messages=(*row.messages[:-1], last))
 
 
 def _generation_limit(prompts: list[list[int]], answers: list[list[int]], limit: int | None) -> int:
@@ -137,7 +178,7 @@ def _answers(
             size = _covered(codec, row.text, 0 if codec.bos else 1, None)
         else:
             size = len(row.answer.encode())
-        if suite.scorer == "bits_per_byte" and (not ids or size == 0):
+        if scorer(suite.scorer).needs in ("likelihood", "base") and (not ids or size == 0):
             raise TrialFailure(
                 "incomplete_scores",
                 f"item '{row.id}' of suite '{suite.name}' has no token that a model predicts",

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -147,3 +149,15 @@ def test_a_folders_own_sampling_settings_do_not_matter(tmp_path, llama):
     one = generate(odd.model, odd.codec, items.prompts, 6, 8)
     two = generate(plain_base.model, plain_base.codec, items.prompts, 6, 8)
     assert one.answers == two.answers
+
+
+def test_item_scores_carry_the_slices_of_their_rows(tmp_path, llama):
+    base = load(llama)
+    languages = ("de", None, "en")
+    rows = [
+        replace(row, slices=(("language", value),) if value else ())
+        for row, value in zip(tiny.sums(3), languages, strict=True)
+    ]
+    scores = score_suite(base.model, base.codec, prepare(base, tmp_path, rows), 2, 0).scores
+    assert scores.slices == {"language": languages}
+    assert scores.groups == ("g0", "g1", "g2")

@@ -1,0 +1,298 @@
+"""The scorer registry: what each scorer measures, what it needs of the model, and which function
+turns that into an item's score. Free of torch; a new scorer is one entry here and its function.
+
+Functions are named by entry point, because `core` does not import what computes scores. A user's
+own scorer is named in the same way, in the spec.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from keepgain.core.errors import UserError
+from keepgain.core.metrics import Direction, Metric
+from keepgain.core.schema import StrictModel
+
+SHARE = "share of items"
+"""Unit of scorers whose items are right or wrong."""
+LOWER_IS_BETTER = " (lower is better)"
+"""Ends the name of a user's scorer that is to fall, so that every reader of scores knows."""
+_USERS = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)( \(lower is better\))?")
+_HERE = "keepgain.trainers.scorers"
+
+Needs = Literal["generation", "likelihood", "choices", "base"]
+"""What the model is asked for: a greedy answer; the log-likelihood of the reference; that of each
+choice or label after the prompt; next-token distributions beside the base's."""
+Fits = Literal["any", "answer", "choices", "label"]
+"""Rows that can be scored: any; those with an answer; with choices; with an answer out of a closed
+set of labels."""
+
+
+class ScorerOptions(StrictModel):
+    """What a scorer takes besides rows, resolved; each scorer knows some of it (`takes`)."""
+
+    labels: tuple[str, ...] = ()
+    """The closed set of answers of a classification."""
+    separator: str = ";"
+    """Between the spans of one answer."""
+    command: tuple[str, ...] = ()
+    """Of `program`; words that are files of the spec's folder are found there."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+    memory_mb: Annotated[int, Field(ge=16)] = 1024
+    path: str = ""
+    """The spec's folder; not part of the identity, but `code` is."""
+    code: str | None = None
+    """Digest of the user's program or function."""
+
+
+class RegisteredScorer(StrictModel):
+    """One way to score an item."""
+
+    metric: Metric
+    needs: Needs
+    item: str
+    """`module:function` of (what the model gave, row, options) to the item's score."""
+    suite: str | None = None
+    """`module:function` of (all that the model gave, rows, item scores, options) to further figures
+    of the whole suite by name."""
+    fits: Fits = "answer"
+    weight: Literal["item", "bytes", "tokens"] = "item"
+    """Of an item in the suite's mean."""
+    takes: tuple[str, ...] = ()
+    """Keys of the suite that it reads."""
+    points: bool = True
+    """Item scores lie in [0, 1]: differences are told in points of a hundred."""
+    one_tokenizer: bool = False
+    """Comparable only between models that give every text the same tokens."""
+    behaviour_only: bool = False
+    """It tells nothing good or bad by itself, so it measures neither gain nor forgetting."""
+
+    @property
+    def generates(self) -> bool:
+        """True if answers are generated."""
+        return self.needs == "generation"
+
+
+def _up(name: str, unit: str, meaning: str) -> Metric:
+    return Metric(name=name, direction="maximize", unit=unit, meaning=meaning)
+
+
+def _down(name: str, unit: str, meaning: str) -> Metric:
+    return Metric(name=name, direction="minimize", unit=unit, meaning=meaning)
+
+
+_REGISTERED = (
+    RegisteredScorer(
+        metric=_up(
+            "exact_match",
+            SHARE,
+            "The greedy generation, stripped of white space at its ends, equals the answer.",
+        ),
+        needs="generation",
+        item=f"{_HERE}.text:exact_match",
+    ),
+    RegisteredScorer(
+        metric=_down(
+            "bits_per_byte",
+            "bits/byte",
+            "Negative log2-likelihood of the scored text over its UTF-8 bytes; comparable across "
+            "tokenizers. An item weighs as many bytes as it has.",
+        ),
+        needs="likelihood",
+        item=f"{_HERE}.likelihood:bits_per_byte",
+        fits="any",
+        weight="bytes",
+        points=False,
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "normalised_match",
+            SHARE,
+            "As exact_match after SQuAD's normalisation: lower case, no punctuation, no articles, "
+            "single spaces (Rajpurkar et al. 2016).",
+        ),
+        needs="generation",
+        item=f"{_HERE}.text:normalised_match",
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "token_f1",
+            "mean F1",
+            "F1 of the words that generation and answer share, after SQuAD's normalisation "
+            "(Rajpurkar et al. 2016).",
+        ),
+        needs="generation",
+        item=f"{_HERE}.text:token_f1",
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "multiple_choice",
+            SHARE,
+            "The right choice has the highest log-likelihood after the prompt.",
+        ),
+        needs="choices",
+        item=f"{_HERE}.choices:multiple_choice",
+        suite=f"{_HERE}.choices:calibration",
+        fits="choices",
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "multiple_choice_normalised",
+            SHARE,
+            "The right choice has the highest log-likelihood per UTF-8 byte after the prompt.",
+        ),
+        needs="choices",
+        item=f"{_HERE}.choices:multiple_choice_normalised",
+        suite=f"{_HERE}.choices:calibration_normalised",
+        fits="choices",
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "classification",
+            SHARE,
+            "The right label, with the end of the answer, is the likeliest of a closed set.",
+        ),
+        needs="choices",
+        item=f"{_HERE}.choices:classification",
+        suite=f"{_HERE}.choices:classification_report",
+        fits="label",
+        takes=("labels",),
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "classification_generated",
+            SHARE,
+            "The greedy generation, stripped, is the right label; any other text is wrong.",
+        ),
+        needs="generation",
+        item=f"{_HERE}.text:exact_match",
+        suite=f"{_HERE}.choices:generated_report",
+        fits="label",
+        takes=("labels",),
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "span_f1",
+            "mean F1",
+            "F1 of the sets of spans of generation and answer, split at `separator`, stripped.",
+        ),
+        needs="generation",
+        item=f"{_HERE}.text:span_f1",
+        suite=f"{_HERE}.text:span_report",
+        takes=("separator",),
+    ),
+    RegisteredScorer(
+        metric=_up("rouge_1", "mean F1", "ROUGE-1 F1 with stemming (Lin 2004; rouge-score)."),
+        needs="generation",
+        item=f"{_HERE}.overlap:rouge_1",
+    ),
+    RegisteredScorer(
+        metric=_up("rouge_l", "mean F1", "ROUGE-L F1 with stemming (Lin 2004; rouge-score)."),
+        needs="generation",
+        item=f"{_HERE}.overlap:rouge_l",
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "bleu",
+            "mean BLEU/100",
+            "Sentence BLEU over 100, exponential smoothing (Papineni et al. 2002; sacrebleu).",
+        ),
+        needs="generation",
+        item=f"{_HERE}.overlap:bleu",
+        suite=f"{_HERE}.overlap:corpus_bleu",
+    ),
+    RegisteredScorer(
+        metric=_up("chrf", "mean chrF/100", "Sentence chrF2 over 100 (Popović 2015; sacrebleu)."),
+        needs="generation",
+        item=f"{_HERE}.overlap:chrf",
+        suite=f"{_HERE}.overlap:corpus_chrf",
+    ),
+    RegisteredScorer(
+        metric=_down(
+            "perplexity",
+            "nats/token (log)",
+            "Natural logarithm of the perplexity: negative log-likelihood over the scored tokens. "
+            "An item weighs as many tokens as it has, so exp(mean) is the suite's perplexity.",
+        ),
+        needs="likelihood",
+        item=f"{_HERE}.likelihood:log_perplexity",
+        suite=f"{_HERE}.likelihood:perplexity",
+        fits="any",
+        weight="tokens",
+        points=False,
+        one_tokenizer=True,
+    ),
+    RegisteredScorer(
+        metric=_down(
+            "kl_from_base",
+            "nats/token",
+            "Forward KL(base || tuned) of the next-token distributions, mean over the tokens of "
+            "the reference, prompts and references fixed. An item weighs as many tokens.",
+        ),
+        needs="base",
+        item=f"{_HERE}.likelihood:divergence",
+        fits="any",
+        weight="tokens",
+        points=False,
+        one_tokenizer=True,
+        behaviour_only=True,
+    ),
+    RegisteredScorer(
+        metric=_up("program", "mean verdict", "The verdict in [0, 1] of the user's command."),
+        needs="generation",
+        item=f"{_HERE}.program:verdict",
+        suite=f"{_HERE}.program:without_verdict",
+        takes=("command", "timeout_seconds", "memory_mb"),
+    ),
+)
+
+SCORERS: dict[str, RegisteredScorer] = {s.metric.name: s for s in _REGISTERED}
+
+
+def scorer(name: str) -> RegisteredScorer:
+    """The scorer of that name: a registered one, or a user's `module:function`.
+
+    Raises:
+        UserError: Unknown name; the message lists the known ones.
+    """
+    if name in SCORERS:
+        return SCORERS[name]
+    users = _USERS.fullmatch(name)
+    if users is None:
+        known = ", ".join(f"'{n}'" for n in SCORERS)
+        raise UserError(f"unknown scorer '{name}'; known: {known}, or your own `module:function`.")
+    direction: Direction = "minimize" if users[2] else "maximize"
+    meaning = f"What the user's function {users[1]} returns."
+    return RegisteredScorer(
+        metric=Metric(name=name, direction=direction, unit="score", meaning=meaning),
+        needs="generation",
+        item=users[1],
+        takes=("higher_is_better",),
+        points=False,
+    )
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of a scorer's figures; raises as `scorer` does."""
+    return scorer(name).metric
+
+
+def users_function(name: str) -> str | None:
+    """`module:function` of a user's scorer; None of a registered one."""
+    found = None if name in SCORERS else _USERS.fullmatch(name)
+    return found[1] if found else None
+
+
+def in_points(name: str) -> bool:
+    """True if differences of this scorer's figures are told in points of a hundred."""
+    return _known(name) and scorer(name).points
+
+
+def unit_of(name: str) -> str:
+    """Unit of the scorer's figures; empty for a name that is none."""
+    return scorer(name).metric.unit if _known(name) else ""
+
+
+def _known(name: str) -> bool:
+    return name in SCORERS or _USERS.fullmatch(name) is not None

@@ -1,0 +1,188 @@
+"""Keys of a suite that say how it is scored, and what they stand for once the rows are known."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from keepgain.core.config import Count, Positive, Scorer
+from keepgain.core.errors import UserError
+from keepgain.core.rows import Row
+from keepgain.core.schema import StrictModel
+from keepgain.core.scorers import (
+    LOWER_IS_BETTER,
+    SCORERS,
+    RegisteredScorer,
+    ScorerOptions,
+    scorer,
+    users_function,
+)
+from keepgain.core.users_code import code_digest, load_function
+from keepgain.trainers.scorers.program import verdict
+from keepgain.trainers.scorers.user import users_score
+
+MOST_LABELS = 200
+"""Of a set that follows from the answers: more are hardly classes."""
+
+
+class ScoringSpec(StrictModel):
+    """What carries scoring out."""
+
+    engine: Literal["hf", "vllm"] = "hf"
+    """hf: transformers, in the process that trains."""
+
+    @field_validator("engine")
+    @classmethod
+    def _there(cls, value: str) -> str:
+        if value == "vllm":
+            raise ValueError("vllm is not built in yet; leave `engine` out, or use hf")
+        return value
+
+
+class ScorerKeys(StrictModel):
+    """`scorer` and the keys that some scorers take; see `core.scorers`."""
+
+    scorer: Scorer
+    labels: tuple[str, ...] | None = None
+    """Of a classification; default: the different answers of the suite's rows, in both splits."""
+    separator: str | None = None
+    """Of span_f1: what stands between spans; default `;`."""
+    command: tuple[str, ...] | None = None
+    """Of program: the words of the command; files are looked for in the spec's folder."""
+    timeout_seconds: Positive | None = None
+    """Of program, for one answer; default 10."""
+    memory_mb: Count | None = None
+    """Of program; default 1024."""
+    higher_is_better: bool | None = None
+    """Of a user's `module:function`; default true."""
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "ScorerKeys":
+        takes = self.registered.takes
+        for name in ScorerKeys.model_fields.keys() - {"scorer"}:
+            if getattr(self, name) is not None and name not in takes:
+                those = [n for n, s in SCORERS.items() if name in s.takes] or ["module:function"]
+                raise ValueError(f"`{name}` belongs to the scorer {' or '.join(those)}")
+        if "command" in takes and not self.command:
+            raise ValueError("the scorer program needs `command`, e.g. [python, judge.py]")
+        if self.labels is not None and len(set(self.labels)) < max(2, len(self.labels)):
+            raise ValueError("`labels` must be at least two different texts")
+        if self.separator == "":
+            raise ValueError("`separator` is empty")
+        return self
+
+    @property
+    def registered(self) -> RegisteredScorer:
+        """What the registry says of the scorer."""
+        return scorer(self.scorer)
+
+    @property
+    def metric_name(self) -> str:
+        """The scorer's name as records have it: a user's that is to fall says so."""
+        return self.scorer + (LOWER_IS_BETTER if self.higher_is_better is False else "")
+
+
+def scorer_options(keys: ScorerKeys, rows: Iterable[Row], folder: Path) -> ScorerOptions | None:
+    """What the scorer takes, resolved; None if it takes nothing.
+
+    Args:
+        rows: Of both splits.
+        folder: The spec's.
+
+    Raises:
+        UserError: A user's module or function that is not there.
+    """
+    takes, entry = keys.registered.takes, users_function(keys.scorer)
+    if not takes:
+        return None
+    given = {
+        name: value
+        for name in ScorerOptions.model_fields
+        if name in takes and (value := getattr(keys, name)) is not None
+    }
+    if "labels" in takes and keys.labels is None:
+        given["labels"] = tuple(sorted({row.answer.strip() for row in rows}))
+    if entry is not None or "command" in takes:
+        given["path"] = str(folder)
+        given["code"] = code_digest(entry, keys.command or (), str(folder))
+    return ScorerOptions(**given)
+
+
+def refuse_unscorable(
+    name: str,
+    keys: ScorerKeys,
+    options: ScorerOptions | None,
+    rows: Iterable[tuple[Row, str]],
+    where: str,
+) -> None:
+    """Refuses rows that do not fit the scorer, and user's code that does not work on the first.
+
+    Args:
+        name: Of the suite.
+        rows: (row, `file:line`) of both splits.
+        where: The suite's key in the spec.
+
+    Raises:
+        UserError: The first fault.
+    """
+    fits, known = keys.registered.fits, options.labels if options else ()
+    listed = list(rows)
+    if fits == "label" and keys.labels is None and not 2 <= len(known) <= MOST_LABELS:
+        raise UserError(
+            f"the answers of suite '{name}' are {len(known)} different texts, no closed set of 2 "
+            f"to {MOST_LABELS} labels.",
+            where=where,
+            hint="Give `labels`, or use `scorer: exact_match`.",
+        )
+    for row, place in listed:
+        if row.kind == "text" and fits != "any":
+            raise UserError(
+                f"the row has no answer, and suite '{name}' is scored by {keys.scorer}.",
+                where=place,
+                hint="Use `scorer: bits_per_byte` for plain text.",
+            )
+        if fits == "choices" and not row.choices:
+            raise UserError(
+                f"the row has no choices, and suite '{name}' is scored by {keys.scorer}.",
+                where=place,
+                hint="Add `choices`, a list of texts, or use another scorer.",
+            )
+        if fits == "label" and row.answer.strip() not in known:
+            raise UserError(
+                f"the answer {row.answer.strip()!r:.60} is none of the labels of suite '{name}'.",
+                where=place,
+                hint=f"Known labels: {', '.join(known)}.",
+            )
+    if options is None or not options.path or not listed:
+        return
+    try:
+        _try_users_code(keys, options, listed[0][0])
+    except UserError as error:
+        raise UserError(
+            f"the scorer cannot be used: {error.problem}", where=where, hint=error.hint
+        ) from None
+
+
+def _try_users_code(keys: ScorerKeys, options: ScorerOptions, row: Row) -> None:
+    """Scores a row's own answer: whatever the figure, code that does not run shows here."""
+    entry = users_function(keys.scorer)
+    if entry is None:
+        verdict(row.answer, row, options)
+    else:
+        users_score(load_function(entry, options.path), keys.scorer, row.answer, row)
+
+
+def choice_counts(
+    keys: ScorerKeys, options: ScorerOptions | None, rows: Iterable[Row]
+) -> list[int]:
+    """Choices or labels of each item; empty where nothing is to choose."""
+    if keys.registered.needs != "choices":
+        return []
+    labels = options.labels if options else ()
+    return [len(labels or row.choices) for row in rows]
+
+
+def chance_level(counts: Sequence[int]) -> float | None:
+    """The score of blind guessing among so many choices; None where nothing is to choose."""
+    return sum(1 / n for n in counts) / len(counts) if counts else None
