@@ -1,21 +1,26 @@
 """How much memory training needs, from config.json and the settings: an estimate with its sums.
 
 Weights, gradients and optimizer states follow from the parameter counts. Activations are counted
-layer by layer as what the backward pass keeps (no gradient checkpointing, attention without its
-score matrix), and are the part that may be off by some tens of percent.
+layer by layer as what the backward pass keeps (attention without its score matrix), and are the
+part that may be off by some tens of percent. With gradient checkpointing that is the input of each
+layer, and all of the one layer whose pass is being repeated (Chen et al. 2016, arXiv 1604.06174).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keepgain.core.config import LoraSettings, Runtime, TrialConfig
+from keepgain.core.config import Runtime, TrialConfig
 from keepgain.core.units import human_bytes, human_count
-from keepgain.trainers.cost import BYTES, Shape, lora_parameters
+from keepgain.trainers.cost import BYTES, adapter_parameters, peft_rank
+from keepgain.trainers.shape import Shape
 
 _ADAM_BYTES = 8
 """Two float32 moments."""
 _GRADIENT_BYTES = 4
 _MASTER_BYTES = 4
+_NF4_BYTES = (4 + 0.127) / 8
+"""A weight in 4 bits and its share of the doubly quantised constants (Dettmers et al. 2023, arXiv
+2305.14314, section 3)."""
 ZERO_STAGES = (0, 1, 2, 3)
 
 
@@ -59,14 +64,16 @@ def training_memory(
         dtype: The dtype of computation, `float32` or `bfloat16`.
     """
     compute = BYTES[dtype]
-    if config.method == "full":
+    adapter = adapter_parameters(shape, config)
+    if adapter is None:
         parts = _full(shape.parameters, config.runtime, compute)
     else:
-        parts = _adapters(shape, config.lora or LoraSettings(), config.runtime, compute)
+        parts = (_frozen(shape, config, compute), _adapter(adapter, config))
     share = -(-config.batch_size // config.runtime.world_size)
     rows = min(config.runtime.micro_batch_size or share, share)
     tokens = rows * (length or config.max_length)
-    return Estimate((*parts, *_activations(shape, tokens, compute)))
+    repeated = config.runtime.gradient_checkpointing
+    return Estimate((*parts, *_activations(shape, tokens, compute, repeated)))
 
 
 def memory_by_stage(
@@ -107,8 +114,21 @@ def _full(n: int, runtime: Runtime, compute: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _adapters(shape: Shape, lora: LoraSettings, runtime: Runtime, compute: int) -> tuple[Part, ...]:
-    a = lora_parameters(shape, lora.rank, lora.targets)
+def _frozen(shape: Shape, config: TrialConfig, compute: int) -> Part:
+    ranks = _spread(config.runtime, 3)
+    if config.method != "qlora":
+        return _part("frozen weights", shape.parameters, compute, ranks)
+    packed = shape.layers * sum(x.inputs * x.outputs for x in shape.linears)
+    rest = shape.parameters - packed
+    return Part(
+        "frozen weights",
+        round(packed * _NF4_BYTES) + rest * compute,
+        f"{human_count(packed)} x {_NF4_BYTES:.3f} B (4 bits) + {human_count(rest)} x {compute} B",
+    )
+
+
+def _adapter(a: int, config: TrialConfig) -> Part:
+    runtime = config.runtime
     size = (
         a * _MASTER_BYTES // _spread(runtime, 3)
         + a * _GRADIENT_BYTES // _spread(runtime, 2)
@@ -116,14 +136,14 @@ def _adapters(shape: Shape, lora: LoraSettings, runtime: Runtime, compute: int) 
     )
     each = _MASTER_BYTES + _GRADIENT_BYTES + _ADAM_BYTES
     split = f", by ZeRO {runtime.zero_stage} over {runtime.world_size} ranks"
-    return (
-        _part("frozen weights", shape.parameters, compute, _spread(runtime, 3)),
-        Part(
-            "adapters",
-            size,
-            f"{human_count(a)} (rank {lora.rank}) x {each} B: weight, gradient, moments"
-            + (split if size < a * each else ""),
-        ),
+    kind = f"rank {config.lora.rank}" if config.lora else "the default rank"
+    if config.peft is not None:
+        kind = f"{config.peft.type}, taken as LoRA of rank {peft_rank(config.peft)}"
+    return Part(
+        "adapters",
+        size,
+        f"{human_count(a)} ({kind}) x {each} B: weight, gradient, moments"
+        + (split if size < a * each else ""),
     )
 
 
@@ -138,20 +158,25 @@ def _part(name: str, n: int, each: int, ranks: int) -> Part:
     return Part(name, n * each // ranks, f"{human_count(n)} x {each} B{split}")
 
 
-def _activations(shape: Shape, tokens: int, compute: int) -> tuple[Part, ...]:
+def _activations(
+    shape: Shape, tokens: int, compute: int, repeated: bool = False
+) -> tuple[Part, ...]:
     h, f, kv = shape.hidden, shape.intermediate, shape.kv_heads * shape.head_dim
     q = shape.heads * shape.head_dim
     # Kept per token and layer: two norms (input in float32 and normalised), queries, keys and
     # values before and after rotation, the attention's output, and four vectors of the MLP.
     gated = 4 if shape.family != "gpt_neox" else 2
     values = 4 * h + 3 * q + 3 * kv + gated * f
+    kept, sum_of = shape.layers * values, f"{shape.layers} layers x {values}"
+    if repeated:
+        kept, sum_of = shape.layers * h + values, f"({shape.layers} layers x {h} + {values})"
     # Logits, their float32 copy and its log-softmax.
     heads = tokens * shape.vocabulary * (compute + 8)
     return (
         Part(
             "activations",
-            tokens * shape.layers * values * compute,
-            f"{tokens} tokens x {shape.layers} layers x {values} values x {compute} B",
+            tokens * kept * compute,
+            f"{tokens} tokens x {sum_of} values x {compute} B",
         ),
         Part("logits", heads, f"{tokens} tokens x {shape.vocabulary} x {compute + 8} B at most"),
     )
