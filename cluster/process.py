@@ -1,4 +1,4 @@
-"""A worker process behind pipes: started from a `LaunchSpec`, asked one request at a time.
+"""A process behind pipes: started from a `LaunchSpec`, asked one request at a time.
 
 The process belongs to whoever started it: it is killed with its parent (Linux: parent-death
 signal), so a lost trial leaves nothing behind.
@@ -7,14 +7,13 @@ signal), so a lost trial leaves nothing behind.
 import ctypes
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from typing import Any
 
-from keepgain.core.errors import KeepgainError, UserError
+from keepgain.core.errors import KeepgainError
 from keepgain.core.launch import LaunchSpec
 
 _PR_SET_PDEATHSIG = 1
@@ -25,21 +24,16 @@ class WorkerLost(KeepgainError):  # noqa: N818 - an event, named as such
 
 
 class WorkerProcess:
-    """One rank of one worker.
+    """One process: a worker alone, or one of its ranks (see `cluster.ranks`).
 
-    Raises:
-        UserError: `spec.world_size` is above 1 (multi-worker trials are not available yet).
+    Args:
+        env: What this rank has beside `spec.env`.
     """
 
-    def __init__(self, spec: LaunchSpec) -> None:
-        if spec.world_size != 1:
-            raise UserError(
-                f"a trial of {spec.world_size} workers was asked for; this version runs 1.",
-                hint="Set resources to one worker per trial.",
-            )
+    def __init__(self, spec: LaunchSpec, env: Mapping[str, str] | None = None) -> None:
         self._spec = spec
         read_fd, write_fd = os.pipe()
-        env = {**os.environ, **spec.env, "KEEPGAIN_REPLY_FD": str(write_fd)}
+        env = {**os.environ, **spec.env, **(env or {}), "KEEPGAIN_REPLY_FD": str(write_fd)}
         log = open(spec.log_path, "ab") if spec.log_path else None
         try:
             self._process = subprocess.Popen(
@@ -63,12 +57,11 @@ class WorkerProcess:
         """Process id of the rank."""
         return self._process.pid
 
-    def request(self, message: dict[str, Any], timeout_seconds: float | None = None) -> Any:
-        """Sends one message and waits for its reply.
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends one message; `receive` has its reply.
 
         Raises:
-            WorkerLost: The process ended before it answered, or the time ran out (then it is
-                killed, since a late answer would be taken for the next one's).
+            WorkerLost: The process has ended.
         """
         assert self._process.stdin is not None
         try:
@@ -76,7 +69,28 @@ class WorkerProcess:
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
             raise self._lost() from None
-        return json.loads(self._read_line(timeout_seconds))
+
+    def fileno(self) -> int:
+        """For `select`: readable when `receive` has something to read."""
+        return self._replies.fileno()
+
+    def receive(self) -> Any | None:
+        """Reads what has come, without waiting if `fileno` is readable.
+
+        Returns:
+            The reply, or None while it is not whole.
+
+        Raises:
+            WorkerLost: The process ended before it answered.
+        """
+        block = self._replies.read(1 << 16)
+        if not block:
+            raise self._lost()
+        self._buffer += block
+        if b"\n" not in self._buffer:
+            return None
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return json.loads(line)
 
     def close(self, grace_seconds: float = 5.0) -> None:
         """Closes the input, waits, then kills; the process is gone when this returns."""
@@ -96,21 +110,6 @@ class WorkerProcess:
         """Ends the process at once, whatever it is doing."""
         self._process.kill()
         self.close()
-
-    def _read_line(self, timeout_seconds: float | None) -> bytes:
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while b"\n" not in self._buffer:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self._replies], [], [], wait)
-            if not ready:
-                self.kill()
-                raise WorkerLost(f"no answer within {timeout_seconds} s; the worker was killed")
-            block = self._replies.read(1 << 16)
-            if not block:
-                raise self._lost()
-            self._buffer += block
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return line
 
     def _lost(self) -> WorkerLost:
         code = self._process.wait()

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,17 +28,34 @@ KEPT = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows; tensors are int64 of shape [rows, length]."""
+    """Rows padded at the right, one or (see `packing`) several in a sequence; tensors are int64 of
+    shape [sequences, length]."""
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    attention_mask: torch.Tensor | None
+    """None of packed rows, whose mask follows from their positions."""
     labels: torch.Tensor
     """The id itself where the loss is on it, else `IGNORED`; not shifted."""
+    row_lengths: torch.Tensor
+    """Tokens of the row that a position belongs to; 1 where it is padding."""
+    row_of: torch.Tensor
+    """Which of the given rows a position belongs to; -1 where it is padding."""
+    position_ids: torch.Tensor | None = None
+    """Of packed rows: from 0 in each."""
 
     @property
     def loss_tokens(self) -> int:
         """Predicted tokens with loss: position 0 is never predicted."""
         return int((self.labels[:, 1:] != IGNORED).sum())
+
+    def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """What the model's forward takes, by name."""
+        named = {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "position_ids": self.position_ids,
+        }
+        return {name: value.to(device) for name, value in named.items() if value is not None}
 
 
 def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
@@ -52,7 +69,9 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
         ids[i, :n] = row.ids
         mask[i, :n] = 1
         labels[i, row.start : n] = row.ids[row.start :]
-    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+    sizes = mask * mask.sum(axis=1, keepdims=True) + (1 - mask)
+    places = np.where(mask == 1, np.arange(len(rows))[:, None], -1)
+    return Batch(*map(torch.from_numpy, (ids, mask, labels, sizes, places)))
 
 
 class DataCache:
@@ -106,7 +125,7 @@ class DataCache:
     def _source(
         self, ref: SourceRef, model: ModelRef, codec: Codec, max_length: int
     ) -> list[Encoded]:
-        key = (ref.path, ref.digest, model.path, model.digest, str(max_length))
+        key = (ref.path, ref.digest, ref.role, model.path, model.digest, str(max_length))
         if key not in self._encoded:
             rows = list(read_rows(Path(ref.path)))
             if len(rows) != ref.rows:
@@ -114,7 +133,10 @@ class DataCache:
                     f"source '{ref.name}' should have {ref.rows} rows and has {len(rows)}.",
                     where=ref.path,
                 )
-            _put(self._encoded, key, encode_rows(codec, rows, max_length))
+            encoded = encode_rows(codec, rows, max_length)
+            if ref.role == "replay":
+                encoded = [replace(r, replay=True) for r in encoded]
+            _put(self._encoded, key, encoded)
         return self._encoded[key]
 
 

@@ -5,8 +5,9 @@ and not on what the template writes after it; of a pair, on answer and end; of a
 token and the end. What is trained on is always the tail of the row, so one number says it.
 """
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,12 @@ class Encoded:
     start: int
     """Index of the first token that is trained on; the first token of all is never predicted."""
     truncated: bool
+    group: str | None = None
+    answer_hash: int = 0
+    """Equal of equal answers (of texts: of equal texts): the class of a row, where rows are
+    balanced by their answers."""
+    replay: bool = False
+    """From a source of role replay."""
 
     @property
     def loss_tokens(self) -> int:
@@ -46,8 +53,12 @@ def encode_rows(codec: Codec, rows: Sequence[Row], max_length: int) -> list[Enco
         item = cut(codec, prompt, answer, max_length)
         if item.loss_tokens < 1:
             raise UserError(f"row '{row.id}' has no token to train on.", hint="Remove it.")
-        encoded.append(item)
+        encoded.append(replace(item, group=row.group, answer_hash=_hash(row.answer or row.text)))
     return encoded
+
+
+def _hash(text: str) -> int:
+    return zlib.crc32(text.strip().encode())
 
 
 def spans_of(codec: Codec, rows: Sequence[Row]) -> list[tuple[list[int], list[int]]]:

@@ -36,13 +36,19 @@ class Mixture:
         shares: Share of training tokens per source; sources with share 0 are left out.
         lengths: Tokens of each row, per source.
         seed: Names the sequence.
+        weights: How often a row is drawn, in proportion, for sources whose rows are not drawn
+            equally often. An epoch still has as many draws as the source has rows.
 
     Raises:
         UserError: Shares that do not sum to 1, or a source with a share but without rows.
     """
 
     def __init__(
-        self, shares: Mapping[str, float], lengths: Mapping[str, Sequence[int]], seed: int
+        self,
+        shares: Mapping[str, float],
+        lengths: Mapping[str, Sequence[int]],
+        seed: int,
+        weights: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         total = sum(shares.values())
         if abs(total - 1.0) > 1e-3:
@@ -54,6 +60,7 @@ class Mixture:
                 raise UserError(f"source '{name}' has a share but no rows.", where="mixture")
         self._lengths = {name: lengths[name] for name in self.shares}
         self._seed = seed
+        self._weights = weights or {}
         self.cursors = {name: Cursor() for name in self.shares}
         self._tokens = 0
         self._orders = {name: self._permutation(name, 0) for name in self.shares}
@@ -112,4 +119,24 @@ class Mixture:
 
     def _permutation(self, name: str, epoch: int) -> npt.NDArray[np.int64]:
         generator = np.random.default_rng(derive_seed(self._seed, "mixture", name, epoch))
-        return generator.permutation(len(self._lengths[name]))
+        if name not in self._weights:
+            return generator.permutation(len(self._lengths[name]))
+        return generator.permutation(systematic(self._weights[name], generator.random()))
+
+
+def systematic(weights: npt.NDArray[np.float64], offset: float) -> npt.NDArray[np.int64]:
+    """As many indices as weights, each floor or ceil of its expected times (systematic sampling).
+
+    Args:
+        weights: Positive, of shape [n].
+        offset: In [0, 1): where the grid begins.
+
+    Returns:
+        int64 of shape [n], ascending; index i about n * weights[i] / sum(weights) times.
+    """
+    n = len(weights)
+    ends = np.cumsum(weights) * (n / weights.sum()) + offset
+    # The last end is n + offset but for rounding, and must not lose or win a draw by it.
+    ends[-1] = n + offset
+    counts = np.diff(np.floor(ends), prepend=0.0)
+    return np.repeat(np.arange(n), counts.astype(np.int64))

@@ -1,6 +1,6 @@
 """How far a run is, in numbers that a checkpoint keeps as JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from keepgain.core.config import TrialConfig
@@ -20,6 +20,8 @@ class Progress:
     train_seconds: float = 0.0
     last_loss: float = 0.0
     """Mean answer loss in nats per token at the last point of the curve."""
+    group_weights: dict[str, float] = field(default_factory=dict)
+    """Of group DRO: group -> weight, summing to 1."""
 
     def spent(self, config: TrialConfig) -> int:
         """What counts against the budget, in its unit."""

@@ -3,23 +3,46 @@
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from keepgain.core.config import TrialConfig, run_key
+from keepgain.core.config import TrialConfig, has_adapter, run_key
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
+from keepgain.trainers.accumulate import Accumulator
 from keepgain.trainers.checkpoint import publish, read_json, verify, write_json
 from keepgain.trainers.cost import training_flops
 from keepgain.trainers.data import DataCache
 from keepgain.trainers.engine import make_engine
+from keepgain.trainers.engine_torch import TorchEngine
+from keepgain.trainers.failures import OutOfMemory, is_memory
+from keepgain.trainers.groups import draw_weights
 from keepgain.trainers.loop import train_to
-from keepgain.trainers.methods import as_served, count_parameters, held_dtype, prepare
+from keepgain.trainers.losses import answer_loss
+from keepgain.trainers.methods import as_served, count_parameters, load_base, prepare
 from keepgain.trainers.mixture import Mixture
-from keepgain.trainers.models import BaseCache, numerics_of, plain
+from keepgain.trainers.models import (
+    BaseCache,
+    checkpoint_activations,
+    embedding_rows,
+    numerics_of,
+    plain,
+)
+from keepgain.trainers.noise import EmbeddingNoise, set_dropout
+from keepgain.trainers.packing import check_rows_stay_apart
+from keepgain.trainers.process import peak_memory_bytes
 from keepgain.trainers.progress import Progress
+from keepgain.trainers.ranks import Place, this_place
+from keepgain.trainers.retention import (
+    Teacher,
+    WeightAnchor,
+    check_retention,
+    diagonal_fisher,
+    fisher_rows,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +58,37 @@ class Run:
         self.config = config
         self.seed = seed
         self.key = run_key(config.trial_id, seed)
+        check_retention(config)
         self.numerics = numerics_of(config.runtime)
-        base = bases.load(config.model, held_dtype(config, self.numerics), self.numerics.device)
+        base = load_base(bases, config.model, config.method, self.numerics)
         self.codec = base.codec
         self._rows = data.sources(config, base.codec)
         self.mixture = Mixture(
             config.mixture,
             {name: [len(r.ids) for r in rows] for name, rows in self._rows.items()},
             derive_seed(config.trial_id, seed),
+            draw_weights(config, self._rows),
         )
+        if config.dropout is not None:
+            set_dropout(base.model, config.dropout)
         prepared = prepare(base.model, config, seed)
+        if config.runtime.gradient_checkpointing:
+            checkpoint_activations(prepared)
         # Counted before an engine may spread the weights.
         self.counts = count_parameters(prepared)
         self.engine = make_engine(prepared, config, self.numerics)
+        noise = EmbeddingNoise(prepared, config.neftune_alpha) if config.neftune_alpha else None
+        self._accumulate = Accumulator(
+            self.engine,
+            config,
+            self.codec.pad_id,
+            noise,
+            this_place(),
+            self._anchor(),
+            self._teacher(bases),
+        )
+        if config.runtime.packing:
+            check_rows_stay_apart(self.engine, embedding_rows(prepared))
         self.progress = Progress()
         log.info(
             "run %s: %s %s, %d of %d parameters train, %s on %s (%s)",
@@ -61,6 +102,36 @@ class Run:
             self.numerics.reason,
         )
 
+    def _anchor(self) -> WeightAnchor | None:
+        """Of the weights as they are now, before any checkpoint is loaded: the base's."""
+        asked = self.config.retention
+        if not (asked.l2_sp or asked.ewc):
+            return None
+        fisher = None
+        if asked.ewc:
+            replay = [r for rows in self._rows.values() for r in rows if r.replay]
+            rows = fisher_rows(self.config, self.seed, replay)
+            plain_engine = TorchEngine(self.model, self.config, self.numerics)
+            loss = partial(answer_loss, plain_engine, device=self.numerics.device)
+            fisher = diagonal_fisher(
+                self.model, rows, lambda batch: loss(batch).objective, self.codec.pad_id
+            )
+        return WeightAnchor(self.model, asked.l2_sp, asked.ewc, fisher)
+
+    def _teacher(self, bases: BaseCache) -> Teacher | None:
+        asked = self.config.retention
+        if not (asked.lwf or asked.kl):
+            return None
+        copy = None
+        if not has_adapter(self.config.method):
+            copy = load_base(bases, self.config.model, self.config.method, self.numerics).model
+        return Teacher(self.model, copy, self.numerics)
+
+    @property
+    def place(self) -> Place:
+        """This process among the ranks of the run."""
+        return self._accumulate.place
+
     @property
     def model(self) -> torch.nn.Module:
         """The trained model."""
@@ -69,7 +140,7 @@ class Run:
     @property
     def flops(self) -> float:
         """Estimated training FLOPs so far."""
-        adapters = self.counts["trainable"] if self.config.method == "lora" else None
+        adapters = self.counts["trainable"] if has_adapter(self.config.method) else None
         return training_flops(self.counts["non_embedding"], self.progress.tokens, adapters)
 
     def cost(self) -> dict[str, float]:
@@ -92,24 +163,34 @@ class Run:
         ]
 
     def train(self, rung: int, on_point: Callable[[int, Mapping[str, float]], None]) -> None:
-        """Trains to the end of a rung; does nothing where the run is there already."""
-        train_to(
-            self.config.rungs[rung],
-            self.config,
-            self.seed,
-            self.engine,
-            self.mixture,
-            self._rows,
-            self.codec.pad_id,
-            self.progress,
-            on_point,
-        )
+        """Trains to the end of a rung; does nothing where the run is there already.
+
+        Raises:
+            TrialFailure: A loss is not finite, or memory ran out.
+        """
+        try:
+            train_to(
+                self.config.rungs[rung],
+                self.config,
+                self.seed,
+                self._accumulate,
+                self.mixture,
+                self._rows,
+                self.progress,
+                on_point,
+            )
+        except Exception as error:
+            if not is_memory(error):
+                raise
+            sizes = self._accumulate.at_work | {"parameters": self.counts["parameters"]}
+            peak = peak_memory_bytes(self.numerics.device)
+            raise OutOfMemory(error, self.config, self.progress.step, peak, sizes) from error
 
     def save(self, folder: Path, rung: int) -> None:
-        """Publishes a checkpoint from which `load` goes on bit-exactly."""
+        """Publishes a checkpoint from which `load` goes on bit-exactly; collective."""
 
         def write(into: Path) -> None:
-            self.engine.save(into)
+            self._save_engine(str(into))
             state = {
                 "run_key": self.key,
                 "rung": rung,
@@ -120,7 +201,16 @@ class Run:
             }
             write_json(into / PROGRESS, state)
 
-        publish(folder, write)
+        if self.place.leads:
+            publish(folder, write)
+        else:
+            self._save_engine(None)
+        self.place.wait()
+
+    def _save_engine(self, into: str | None) -> None:
+        """Every rank writes its part where the leading one says."""
+        self.engine.save(Path(self.place.told(into)))
+        self.place.wait()
 
     def load(self, folder: Path, at_most: int) -> None:
         """Goes on from a checkpoint of this very run.
@@ -160,9 +250,12 @@ class Run:
     def export(self, folder: Path) -> None:
         """Publishes the tuned weights as others read them, with the tokenizer.
 
-        Full fine-tuning gives an ordinary model folder in the dtype in which it was scored; LoRA
-        gives a PEFT adapter folder.
+        Full fine-tuning gives an ordinary model folder in the dtype in which it was scored; any
+        other method gives a PEFT adapter folder. Collective; the leading rank writes.
         """
+        if not self.place.leads:
+            with self.engine.whole():
+                return
 
         def write(into: Path) -> None:
             with self.engine.whole(), as_served(self.model, self.numerics.dtype):
@@ -181,12 +274,12 @@ class Run:
 
     def _write_weights(self, into: Path) -> None:
         options: dict[str, Any] = {}
-        if self.config.method == "lora":
+        if has_adapter(self.config.method):
             # Else PEFT asks the hub whether the base's vocabulary has changed.
             options["save_embedding_layers"] = False
         self.model.save_pretrained(into, **options)  # type: ignore[operator]
         decoding = Path(self.config.model.path) / "generation_config.json"
-        if decoding.exists() and self.config.method == "full":
+        if decoding.exists() and not has_adapter(self.config.method):
             shutil.copy(decoding, into / decoding.name)
         empty = [n for n, p in plain(self.model).named_parameters() if p.numel() == 0]
         if empty:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keepgain.cluster.process import WorkerLost, WorkerProcess
-from keepgain.core.errors import UserError
+from keepgain.cluster.process import WorkerLost
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.launch import LaunchSpec
 
 ROOT = Path(__file__).parents[2]
@@ -38,11 +38,11 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., WorkerProcess]]:
-    started: list[WorkerProcess] = []
+def start() -> Iterator[Callable[..., Ranks]]:
+    started: list[Ranks] = []
 
-    def one(**changes: object) -> WorkerProcess:
-        started.append(WorkerProcess(spec(**changes)))
+    def one(**changes: object) -> Ranks:
+        started.append(Ranks(spec(**changes)))
         return started[-1]
 
     yield one
@@ -50,7 +50,7 @@ def start() -> Iterator[Callable[..., WorkerProcess]]:
         worker.kill()
 
 
-Start = Callable[..., WorkerProcess]
+Start = Callable[..., Ranks]
 
 
 def test_requests_are_answered_in_turn_by_one_process(start: Start) -> None:
@@ -98,7 +98,7 @@ def test_a_worker_that_ends_before_it_answers_is_lost(
 
 
 def test_an_entry_point_that_does_not_exist_is_a_lost_worker(tmp_path: Path) -> None:
-    worker = WorkerProcess(spec(entry_point="no.such.module", log_path=str(tmp_path / "log")))
+    worker = Ranks(spec(entry_point="no.such.module", log_path=str(tmp_path / "log")))
     with pytest.raises(WorkerLost, match="exit code 1"):
         worker.request({"do": "say"})
     worker.close()
@@ -111,7 +111,7 @@ def test_a_worker_that_does_not_answer_in_time_is_killed(start: Start) -> None:
     worker = start()
     assert worker.request({"do": "say"})["pid"] == worker.pid
     begun = time.monotonic()
-    with pytest.raises(WorkerLost, match=r"no answer within 0\.2 s"):
+    with pytest.raises(WorkerLost, match=r"no answer of rank 0 within 0\.2 s"):
         worker.request({"do": "hang"}, timeout_seconds=0.2)
     assert gone(worker.pid)
     assert time.monotonic() - begun < 10
@@ -135,9 +135,9 @@ def test_killing_does_not_wait_for_the_job(start: Start) -> None:
 
 PARENT = """
 import sys
-from keepgain.cluster.process import WorkerProcess
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.launch import LaunchSpec
-worker = WorkerProcess(LaunchSpec.model_validate_json(sys.argv[1]))
+worker = Ranks(LaunchSpec.model_validate_json(sys.argv[1]))
 print(worker.request({"do": "say"})["pid"], flush=True)
 worker.request({"do": "hang"})
 """
@@ -157,6 +157,34 @@ def test_a_busy_worker_dies_with_its_parent() -> None:
     assert gone(worker)
 
 
-def test_several_workers_of_one_trial_are_refused() -> None:
-    with pytest.raises(UserError, match=r"2 workers.*runs 1"):
-        WorkerProcess(spec(world_size=2))
+def test_ranks_find_one_address_and_the_reply_is_that_of_rank_0(start: Start) -> None:
+    ranks = start(world_size=3)
+    reply = ranks.request({"do": "say"})
+    assert reply["pid"] == ranks.pid
+    assert (reply["env"]["RANK"], reply["env"]["WORLD_SIZE"]) == ("0", "3")
+    other = ranks.request({"do": "say", "fail": 2}, failed=lambda r: r.get("failed", False))
+    assert (other["env"]["RANK"], other["env"]["LOCAL_RANK"]) == ("2", "2")
+    assert other["env"]["MASTER_PORT"] == reply["env"]["MASTER_PORT"]
+
+
+def test_a_rank_that_fails_ends_the_ranks_that_would_wait_for_it(start: Start) -> None:
+    ranks = start(world_size=2)
+    pid = ranks.request({"do": "say"})["pid"]
+    began = time.monotonic()
+    message = {"do": "hang", "unless": 1, "fail": 1}
+    reply = ranks.request(message, failed=lambda r: r.get("failed", False))
+    assert reply["env"]["RANK"] == "1"
+    assert gone(pid)
+    assert time.monotonic() - began < 10
+
+
+def test_a_rank_that_is_lost_takes_the_others_with_it(start: Start) -> None:
+    ranks = start(world_size=2)
+    pid = ranks.request({"do": "say"})["pid"]
+    with pytest.raises(WorkerLost, match="signal SIGKILL"):
+        ranks.request({"do": "hang", "unless": 1, "then": {"do": "kill", "signal": 9}})
+    assert gone(pid)
+
+
+def test_a_single_process_is_told_nothing_of_ranks(start: Start) -> None:
+    assert start().request({"do": "say"})["env"]["RANK"] is None
