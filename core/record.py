@@ -39,7 +39,10 @@ class RungReport(StrictModel):
     """Tuned weights (adapter or full) to score later, relative to the sweep's folder."""
     cost: dict[str, float] = {}
     """`train_seconds`, `score_seconds`, `train_flops`, `peak_memory_bytes`, `parameters`,
-    `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`, ..."""
+    `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`; see
+    `trainers.summary.serving` and `trainers.cost.figures` for more. `gpu_seconds`: training and
+    this job's scoring, times the GPUs; `energy_joules`: of one GPU during this job. What was not
+    measured is absent."""
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, device and dtype as resolved by the worker."""
     hardware: str = ""

@@ -29,6 +29,8 @@ class TrainRequest(StrictModel):
     """Write a checkpoint from which the run can continue (not needed after the last rung)."""
     keep_model: bool = False
     """At the last rung, write the tuned weights as an ordinary folder for later scoring."""
+    out_of_memory: str | None = None
+    """What one attempt with larger micro-batches said, which ran out of memory."""
 
     @property
     def run_key(self) -> str:
@@ -57,3 +59,5 @@ class WorkReply(StrictModel):
     report: RungReport | None = None
     cause: FailureCause | None = None
     detail: str | None = None
+    smaller_micro_batch: int | None = None
+    """Rows of a micro-batch that may fit, where memory ran out in a training step."""

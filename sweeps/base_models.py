@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.config import ModelRef
+from keepgain.core.config import ModelRef, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
 from keepgain.core.store.location import resolve_store
 from keepgain.sweeps.iterate import find_start, merge_adapter
+from keepgain.sweeps.model_code import CODE, builtin_types, check_code, require_commit
 from keepgain.sweeps.spec import LoadedSpec
 from keepgain.sweeps.spec_models import ModelSpec
 from keepgain.sweeps.weights import shards_of, tensor_shapes
@@ -29,13 +30,7 @@ FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
 )
-"""What is fetched of a hub model, and what its digest covers."""
-CAUSAL_TYPES = frozenset(
-    "bloom cohere deepseek_v3 falcon gemma gemma2 gemma3_text glm gpt2 gpt_bigcode gpt_neo gpt_neox"
-    " gptj granite llama mistral mixtral mpt olmo olmo2 opt phi phi3 qwen2 qwen2_moe qwen3"
-    " qwen3_moe smollm3 stablelm starcoder2".split()
-)
-"""Model types that are causal LMs when `architectures` does not say."""
+"""What is fetched of a hub model, and what its digest covers; its code too if it is trusted."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -70,7 +65,7 @@ class BaseModel:
         if self.adapter is None:
             return self
         target = starts / self.ref.name
-        merge_adapter(self.folder, self.adapter, target)
+        merge_adapter(self.folder, self.adapter, target, self.ref.trust_remote_code)
         ref = self.ref.model_copy(update={"path": str(target)})
         return replace(self, ref=ref, adapter=None)
 
@@ -97,7 +92,7 @@ def find_models(
         else:
             folder, revision = _locate(model, loaded.folder, where, say)
             name = model.name or (Path(model.id).name if revision and model.id else folder.name)
-            found = _inspect(name, folder, revision, where)
+            found = _inspect(name, folder, revision, where, model.trust_remote_code)
         if any(m.ref.name == found.ref.name for m in models):
             raise UserError(
                 f"two models are called '{found.ref.name}'.",
@@ -120,8 +115,10 @@ def _tuned(
     key = f"models.{index}"
     start = find_start(resolve_store(store).work, model.start, loaded.where(f"{key}.start"))
     where = loaded.where(f"{key}.reference")
-    folder, revision = _locate(ModelSpec(id=model.reference), loaded.folder, where, say)
-    original = _inspect(start.reference.name, folder, revision, where)
+    trust = model.trust_remote_code
+    reference = ModelSpec(id=model.reference, trust_remote_code=trust)
+    folder, revision = _locate(reference, loaded.folder, where, say)
+    original = _inspect(start.reference.name, folder, revision, where, trust)
     if original.ref.digest != start.reference.digest:
         raise UserError(
             f"{start.sweep} measured against {start.reference.name} "
@@ -131,15 +128,20 @@ def _tuned(
             hint="Give the original base, so that the losses of all rounds add up.",
         )
     # As that sweep named it: its scores are then those of the earlier base, and are reused.
-    reference = start.reference.model_copy(update={"path": str(folder)})
+    measured = start.reference.model_copy(update={"path": str(folder)})
     name = model.name or f"{start.model}-{start.trial_id[:6]}"
-    if start.method == "full":
-        return replace(_inspect(name, start.folder, None, where), reference=reference)
+    if not has_adapter(start.method):
+        return replace(_inspect(name, start.folder, None, where, trust), reference=measured)
     under = original
     if start.base.digest != original.ref.digest:  # the adapter of a later round
-        under = _inspect(name, Path(start.base.path), None, loaded.where(f"{key}.start"))
-    ref = ModelRef(name=name, path=str(under.folder), digest=start.merged_digest)
-    return replace(under, ref=ref, reference=reference, adapter=start.folder)
+        under = _inspect(name, Path(start.base.path), None, loaded.where(f"{key}.start"), trust)
+    ref = ModelRef(
+        name=name,
+        path=str(under.folder),
+        digest=start.merged_digest,
+        trust_remote_code=trust,
+    )
+    return replace(under, ref=ref, reference=measured, adapter=start.folder)
 
 
 def local_folder(model: ModelSpec, base: Path) -> Path | None:
@@ -165,22 +167,28 @@ def _locate(
             where=where,
             hint="Give a folder with config.json, or a hub id such as Qwen/Qwen3-0.6B.",
         )
-    snapshot = Path(_download(given, model.revision, where, say))
+    if model.trust_remote_code:
+        require_commit(model.revision, where)
+    patterns = [*FILES, *([CODE] if model.trust_remote_code else [])]
+    snapshot = Path(_download(given, model.revision, patterns, where, say))
     return snapshot, snapshot.name
 
 
 def _download(
-    hub_id: str, revision: str | None, where: str, say: Callable[[str], None] | None
+    hub_id: str,
+    revision: str | None,
+    patterns: list[str],
+    where: str,
+    say: Callable[[str], None] | None,
 ) -> str:
     """The snapshot folder of a hub model: from the local cache if it is complete there."""
     from huggingface_hub import errors, snapshot_download
 
-    patterns = list(FILES)
     try:
         cached = snapshot_download(
             hub_id, revision=revision, allow_patterns=patterns, local_files_only=True
         )
-        if _is_complete(Path(cached)):
+        if _is_complete(Path(cached), with_code=CODE in patterns):
             return str(cached)
     except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError, ValueError):
         pass
@@ -205,8 +213,10 @@ def _download(
     raise UserError(problem, where=where, hint=hint or None)
 
 
-def _is_complete(folder: Path) -> bool:
+def _is_complete(folder: Path, with_code: bool) -> bool:
     if not (folder / "config.json").is_file() or not (folder / "tokenizer.json").is_file():
+        return False
+    if with_code and not any(folder.glob(CODE)):
         return False
     shards = shards_of(folder)
     return (
@@ -214,9 +224,12 @@ def _is_complete(folder: Path) -> bool:
     )
 
 
-def _inspect(name: str, folder: Path, revision: str | None, where: str) -> BaseModel:
+def _inspect(
+    name: str, folder: Path, revision: str | None, where: str, trust: bool = False
+) -> BaseModel:
     config = _read_json(folder / "config.json", where, "A model folder has one.")
     _require_causal(config, folder, where)
+    check_code(config, folder, trust, where)
     if not (folder / "tokenizer.json").is_file():
         raise UserError(
             f"{folder} has no tokenizer.json.",
@@ -226,7 +239,11 @@ def _inspect(name: str, folder: Path, revision: str | None, where: str) -> BaseM
     shapes = tensor_shapes(folder, where)
     return BaseModel(
         ref=ModelRef(
-            name=name, path=str(folder), revision=revision, digest=folder_digest(folder, FILES)
+            name=name,
+            path=str(folder),
+            revision=revision,
+            digest=folder_digest(folder, (*FILES, CODE) if trust else FILES),
+            trust_remote_code=trust,
         ),
         config=config,
         parameters=sum(math.prod(shape) for _, shape in shapes),
@@ -241,7 +258,7 @@ def _require_causal(config: dict[str, Any], folder: Path, where: str) -> None:
         if any(str(a).endswith(("ForCausalLM", "LMHeadModel")) for a in architectures):
             return
         given = f"its architecture is {architectures[0]}"
-    elif kind in CAUSAL_TYPES:
+    elif kind in builtin_types():
         return
     else:
         given = f"its model_type is {kind}" if kind else "its config.json names no architecture"

@@ -4,8 +4,10 @@ from keepgain.sweeps.gates.findings import Finding, allow
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.repeats import check_repeats
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine
+from keepgain.sweeps.gates.slices import check_slices
 from keepgain.sweeps.gates.splits import check_duplicates, check_splits
 from keepgain.sweeps.gates.suites import check_question, check_suites
+from keepgain.sweeps.methods import check_gpu
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.space_fit import extreme_cases
 from keepgain.sweeps.spec import spec_space
@@ -21,20 +23,23 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
     spec, sets = prepared.spec, prepared.row_sets
     positions = {m.ref.name: m.config.get("max_position_embeddings") for m in prepared.models}
     resources = spec.resources
+    machine = machine or detect_machine()
     findings = [
         *check_splits(sets),
         *check_duplicates(sets),
         *check_suites(sets, spec.question.max_forgetting),
+        *check_slices(sets),
         *check_question(spec.question, spec.confirm.first, sets),
         *check_lengths(sets, prepared.token_stats, spec.training.max_length, positions),
         *_check_repeats(prepared),
         *check_resources(
-            machine or detect_machine(),
+            machine,
             cpus_per_trial=resources.cpus_per_trial,
             gpus_per_trial=resources.gpus_per_trial,
             slots=resources.slots,
             workers_per_trial=resources.workers_per_trial,
         ),
+        *check_gpu(spec, spec_space(prepared.loaded), machine),
     ]
     return sorted(allow(findings, spec.allow), key=lambda f: f.severity != "error")
 

@@ -19,6 +19,8 @@ class Crew:
     resources: ResourceRequest
     """Of one trial."""
     slots: int
+    workers: int
+    """Processes of one trial, which share its resources."""
 
     @classmethod
     def start(
@@ -40,7 +42,8 @@ class Crew:
         found = ray_cluster.slots(cluster, resources, wanted)
         say(f"Ray: {cluster.described}")
         say(f"slots: {found.count} trials at a time ({found.why})")
-        return cls(cluster.described, resources, found.count)
+        workers = prepared.spec.resources.workers_per_trial
+        return cls(cluster.described, resources, found.count, workers)
 
     def work(self, program: SweepProgram, sweep_id: str, folder: Path) -> None:
         """Runs the program until it has finished or is interrupted."""
@@ -52,7 +55,7 @@ class Crew:
             folder=folder,
             resources=self.resources,
             slots=self.slots,
-            env=worker_env(self.resources),
+            env=worker_env(self.resources, self.workers),
         )
 
     def dismiss(self) -> None:
@@ -62,13 +65,15 @@ class Crew:
 
 def _resources(prepared: Prepared, *, has_gpu: bool) -> ResourceRequest:
     given = prepared.spec.resources
-    gpus = given.gpus_per_trial if given.gpus_per_trial is not None else float(has_gpu)
-    return ResourceRequest(cpus=given.cpus_per_trial or given.workers_per_trial, gpus=gpus)
+    workers = given.workers_per_trial
+    gpus = given.gpus_per_trial if given.gpus_per_trial is not None else float(has_gpu * workers)
+    return ResourceRequest(cpus=given.cpus_per_trial or workers, gpus=gpus)
 
 
-def worker_env(resources: ResourceRequest) -> dict[str, str]:
-    """Threads as the trial's CPUs: more were 4 to 10 times slower when trials run side by side."""
-    threads = str(max(1, int(resources.cpus)))
+def worker_env(resources: ResourceRequest, workers: int = 1) -> dict[str, str]:
+    """Threads as the CPUs of each of the trial's workers: more were 4 to 10 times slower when
+    trials run side by side."""
+    threads = str(max(1, int(resources.cpus / workers)))
     env = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

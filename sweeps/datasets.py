@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keepgain.core.config import Measures, Role, SourceRef, Split, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.formats import RowFile, read_row_file
 from keepgain.core.rows import Row, write_rows
+from keepgain.core.scorers import ScorerOptions
 from keepgain.sweeps.gates.material import normalised
 from keepgain.sweeps.spec import LoadedSpec, measures_of, splits_automatically
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
+from keepgain.sweeps.spec_scorer import choice_counts, refuse_unscorable, scorer_options
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -24,6 +26,10 @@ class Located:
     rows: tuple[Row, ...]
     places: tuple[str, ...]
     """`file:line` of each row."""
+
+    def placed(self) -> Iterable[tuple[Row, str]]:
+        """Each row with its place."""
+        return zip(self.rows, self.places, strict=True)
 
     def where(self, chosen: Iterable[int]) -> "Located":
         """The rows with these indices."""
@@ -51,10 +57,16 @@ class Suite:
     spec: SuiteSpec
     validation: Located
     test: Located
+    options: ScorerOptions | None = None
+    """What the scorer takes."""
 
     def items(self, split: Split) -> Located:
         """Of one split."""
         return self.validation if split == "validation" else self.test
+
+    def choice_counts(self, split: Split) -> list[int]:
+        """Choices or labels of each item; empty where nothing is to choose."""
+        return choice_counts(self.spec, self.options, self.items(split).rows)
 
 
 def bucket(row: Row, buckets: int, salt: str) -> int:
@@ -97,11 +109,12 @@ def suite_ref(suite: Suite, split: Split) -> SuiteRef:
         name=suite.name,
         measures=measures,
         split=split,
-        scorer=suite.spec.scorer,
+        scorer=suite.spec.metric_name,
         path="",
         digest=digest_rows(rows),
         items=len(rows),
         max_new_tokens=suite.spec.max_new_tokens,
+        options=suite.options,
     )
 
 
@@ -120,12 +133,31 @@ def read_suites(loaded: LoadedSpec, sources: Mapping[str, Source]) -> dict[str, 
     for name, spec in loaded.spec.suites.items():
         suite = _read_suite(loaded, name, spec, sources)
         _refuse_empty(loaded, suite)
-        _refuse_unscorable(suite)
-        suites[name] = suite
+        suites[name] = _with_options(loaded, suite)
+    _refuse_unknown_slices(loaded, suites.values())
     return suites
 
 
+def _wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
+    """True of a suite that is scored by choices, and of the source of such a suite."""
+    if isinstance(spec, SuiteSpec):
+        return spec.registered.fits == "choices"
+    suites = loaded.spec.suites.values()
+    return any(
+        s.source is not None and loaded.spec.data[s.source] is spec and _wants_choices(loaded, s)
+        for s in suites
+    )
+
+
 def _read(loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str) -> RowFile:
+    if given.startswith("hf:"):
+        name = given.removeprefix("hf:")
+        raise UserError(
+            f"'{given}' is a hub id, and rows are read from files.",
+            where=loaded.where(key),
+            hint=f"Save it once, `datasets.load_dataset('{name}', split='train')"
+            ".save_to_disk('FOLDER')`, and name the folder.",
+        )
     path = Path(given).expanduser()
     path = path if path.is_absolute() else loaded.folder / path
     if not path.exists():
@@ -134,7 +166,14 @@ def _read(loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str) 
             where=loaded.where(key),
             hint="Paths start at the spec's folder.",
         )
-    return read_row_file(path, format=spec.format, fields=spec.fields, limit=spec.limit)
+    return read_row_file(
+        path,
+        format=spec.format,
+        fields=spec.fields,
+        limit=spec.limit,
+        slices=loaded.spec.slices,
+        choices=_wants_choices(loaded, spec),
+    )
 
 
 def _located(file: RowFile) -> Located:
@@ -194,6 +233,22 @@ def _read_suite(
     )
 
 
+def refuse_mixed_tokenizers(loaded: LoadedSpec) -> None:
+    """For base models whose tokenizers differ: scores per token are no objective among them.
+
+    Raises:
+        UserError: The first suite that would be one.
+    """
+    for name, spec in loaded.spec.suites.items():
+        if spec.registered.one_tokenizer and measures_of(name, spec) != "behaviour":
+            raise UserError(
+                f"{spec.scorer} is per token, and the base models have different tokenizers: "
+                f"'{name}' cannot measure {measures_of(name, spec)} across them.",
+                where=loaded.where(f"suites.{name}.scorer"),
+                hint="Use `scorer: bits_per_byte`, or `measures: behaviour` to show it only.",
+            )
+
+
 def _refuse_empty(loaded: LoadedSpec, suite: Suite) -> None:
     counts = {split: len(suite.items(split).rows) for split in SPLITS}
     for split, count in counts.items():
@@ -206,15 +261,26 @@ def _refuse_empty(loaded: LoadedSpec, suite: Suite) -> None:
             )
 
 
-def _refuse_unscorable(suite: Suite) -> None:
-    if suite.spec.scorer != "exact_match":
-        return
-    for split in SPLITS:
-        items = suite.items(split)
-        for row, place in zip(items.rows, items.places, strict=True):
-            if row.kind == "text":
-                raise UserError(
-                    f"the row has no answer, and suite '{suite.name}' is scored by exact_match.",
-                    where=place,
-                    hint="Use `scorer: bits_per_byte` for plain text.",
-                )
+def _refuse_unknown_slices(loaded: LoadedSpec, suites: Iterable[Suite]) -> None:
+    """A slice that no item has is a slip of the pen."""
+    items = [row for suite in suites for split in SPLITS for row in suite.items(split).rows]
+    found = {field for row in items for field, _ in row.slices}
+    for index, name in enumerate(loaded.spec.slices):
+        if name not in found:
+            raise UserError(
+                f"no item of any suite has the field '{name}'.",
+                where=loaded.where(f"slices.{index}"),
+                hint="Slices are named as the files name them; `fields` does not apply.",
+            )
+
+
+def _with_options(loaded: LoadedSpec, suite: Suite) -> Suite:
+    """With what its scorer takes; raises as `refuse_unscorable` does."""
+    items = [(r, p) for split in SPLITS for r, p in suite.items(split).placed()]
+    where = loaded.where(f"suites.{suite.name}.scorer")
+    try:
+        options = scorer_options(suite.spec, (row for row, _ in items), loaded.folder)
+    except UserError as error:
+        raise UserError(error.problem, where=where, hint=error.hint) from None
+    refuse_unscorable(suite.name, suite.spec, options, items, where)
+    return replace(suite, options=options)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keepgain.core.config import RetentionSettings, TrainerRef
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.record import (
     Evidence,
@@ -23,14 +24,27 @@ SCORES_OF = "scores_of"
 """Parameter of a test-stage run: the run key of the run whose model it scores."""
 
 
+_NESTED: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "peft": {},
+    "mixture": {},
+    "retention": RetentionSettings().model_dump(),
+}
+"""Groups of settings, with the values that are not worth a column."""
+
+
 def flat_params(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a `TrialConfig` (as JSON), flat and without what names files."""
     if "learning_rate" not in config:
         return {}
-    left_out = ("model", "sources", "suites", "runtime", "rungs", "lora", "mixture")
-    params = {k: v for k, v in config.items() if k not in left_out}
-    for prefix in ("lora", "mixture"):
-        params |= {f"{prefix}.{k}": v for k, v in (config.get(prefix) or {}).items()}
+    apart = ("model", "sources", "suites", "runtime", "rungs", "trainer", *_NESTED)
+    params = {k: v for k, v in config.items() if k not in apart}
+    for prefix, defaults in _NESTED.items():
+        own = (config.get(prefix) or {}).items()
+        params |= {f"{prefix}.{k}": v for k, v in own if k not in defaults or v != defaults[k]}
+    if trainer := config.get("trainer"):
+        params["trainer"] = TrainerRef.model_validate(trainer).label
+        params |= {f"trainer.{k}": v for k, v in trainer["settings"].items()}
     return {k: v for k, v in params.items() if v is not None}
 
 

@@ -25,11 +25,14 @@ from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
 from keepgain.trainers.checkpoint import verify
+from keepgain.trainers.merge import TRUST
 
 BEST = "best"
 """In place of a trial: the one that the earlier sweep has decided for."""
 DECISION = Path("decision") / "decision.json"
 MERGE = "keepgain.trainers.merge"
+CARD = "keepgain.json"
+"""Of the weights, as `trainers.run` writes it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def find_start(work: Path, text: str, where: str) -> Start:
             f"no sweep '{sweep}' in this store.", where=where, hint=f"It has: {known or 'none'}."
         )
     runs = replay(read_events(folder / LEDGER_NAME)).runs
-    run = _confirmed(runs, _decided(folder, where) if trial == BEST else trial, sweep, where)
+    run = _confirmed(runs, decided_trial(folder, where) if trial == BEST else trial, sweep, where)
     report, config = run.last_report, run.asked.config
     assert report is not None and report.model_folder is not None, "`_confirmed` asks for it"
     weights = folder / report.model_folder
@@ -97,19 +100,30 @@ def find_start(work: Path, text: str, where: str) -> Start:
         sweep=sweep,
         trial_id=run.asked.trial_id,
         model=_model(run),
-        method=config["method"],
+        method=_method(config, weights),
         folder=weights,
         base=ModelRef.model_validate(config["model"]),
         reference=ModelRef.model_validate(base.asked.config["model"]),
     )
 
 
+def _method(config: dict[str, Any], weights: Path) -> Method:
+    """A trainer of the user's own may leave another kind of folder than its trial's method says."""
+    said = json.loads((weights / CARD).read_text()) if config.get("trainer") else config
+    method: Method = said["method"]
+    return method
+
+
 def _model(run: RunState) -> str:
     return run.asked.model
 
 
-def _decided(folder: Path, where: str) -> str:
-    """Id of the trial that the sweep has decided for."""
+def decided_trial(folder: Path, where: str) -> str:
+    """Id of the trial that the sweep in `folder` has decided for.
+
+    Raises:
+        UserError: It has no decision yet, or decided for none.
+    """
     try:
         decision: dict[str, Any] = json.loads((folder / DECISION).read_text())["decision"]
     except (OSError, ValueError, KeyError):
@@ -151,7 +165,7 @@ def _confirmed(runs: dict[str, RunState], trial: str, sweep: str, where: str) ->
     return found[0]
 
 
-def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
+def merge_adapter(base: Path, adapter: Path, target: Path, trust_remote_code: bool = False) -> None:
     """Writes the base with the adapter in it to `target`, which then is whole; once.
 
     In a process of its own: the driver does not load torch.
@@ -163,8 +177,9 @@ def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
         verify(target)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
+    trust = [TRUST] if trust_remote_code else []
     done = subprocess.run(
-        [sys.executable, "-m", MERGE, str(base), str(adapter), str(target)],
+        [sys.executable, "-m", MERGE, str(base), str(adapter), str(target), *trust],
         capture_output=True,
         text=True,
         check=False,

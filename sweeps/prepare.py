@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.config import (
+    LORA_FAMILY,
     BudgetUnit,
     LoraSettings,
+    RetentionSettings,
     Runtime,
     ScoreConfig,
     SourceRef,
     Split,
     SuiteRef,
+    TrainerRef,
     TrialConfig,
+    identity,
 )
 from keepgain.core.identity import sweep_id
 from keepgain.core.record import ModelInfo, SuiteInfo
@@ -27,6 +31,7 @@ from keepgain.sweeps.datasets import (
     Suite,
     read_sources,
     read_suites,
+    refuse_mixed_tokenizers,
     source_ref,
     store_rows,
     suite_ref,
@@ -37,7 +42,10 @@ from keepgain.sweeps.search.searchable import split_targets
 from keepgain.sweeps.shares import SHARES, source_shares
 from keepgain.sweeps.space_fit import refuse_misfits
 from keepgain.sweeps.spec import LoadedSpec, spec_space
+from keepgain.sweeps.spec_deepspeed import deepspeed_settings
 from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_scorer import chance_level
+from keepgain.sweeps.spec_trainer import trainer_ref
 
 _FROM_TRAINING = (
     "schedule",
@@ -47,6 +55,12 @@ _FROM_TRAINING = (
     "max_grad_norm",
     "batch_size",
     "max_length",
+    "dropout",
+    "label_smoothing",
+    "neftune_alpha",
+    "group_dro_step",
+    "balance_by",
+    "balance_strength",
 )
 """Fields that `training` and `TrialConfig` share and the space may vary."""
 
@@ -69,6 +83,8 @@ class Prepared:
     budget_unit: BudgetUnit
     arms: tuple[ArmSpec, ...] = field(default=())
     """Reference arms besides the base."""
+    trainer: TrainerRef | None = None
+    """Of the user's own; None: Keepgain trains."""
 
     @property
     def spec(self) -> SweepSpec:
@@ -91,12 +107,13 @@ class Prepared:
                 name=r.name,
                 measures=r.measures,
                 scorer=r.scorer,
+                chance=chance_level(self.suites[r.name].choice_counts("validation")),
                 proxy_for=self.spec.suites[r.name].proxy_for,
             )
             for r in self.suite_refs["validation"]
         )
 
-    @property
+    @cached_property
     def runtime(self) -> Runtime:
         """How every run is carried out."""
         training, resources = self.spec.training, self.spec.resources
@@ -105,9 +122,14 @@ class Prepared:
             zero_stage=training.zero_stage,
             world_size=resources.workers_per_trial,
             micro_batch_size=training.micro_batch_size,
+            packing=training.packing,
             device=resources.device,
             dtype=training.dtype,
             scoring_batch_size=training.scoring_batch_size,
+            attention=training.attention,
+            gradient_checkpointing=training.gradient_checkpointing,
+            compile=training.compile,
+            deepspeed=deepspeed_settings(self.loaded),
         )
 
     @property
@@ -174,8 +196,10 @@ class Prepared:
         for name in SHARES:
             rest.pop(name, None)
         lora = _take(rest, "lora.")
+        settings = _take(rest, "trainer.")
         if "targets" in lora:
             lora["targets"] = split_targets(lora["targets"])
+        retention = training.retention.model_dump() | _take(rest, "retention.")
         budget = max(1, round(self.budget * rest.pop("duration", 1.0)))
         rows = rest.pop("rows", None)
         method = rest.pop("method", training.method)
@@ -185,9 +209,13 @@ class Prepared:
         return TrialConfig(
             model=self.model(model_name).ref,
             method=method,
-            lora=LoraSettings(**(training.lora.model_dump() | lora)) if method == "lora" else None,
+            lora=LoraSettings(**(training.lora.model_dump() | lora))
+            if method in LORA_FAMILY
+            else None,
+            peft=training.peft if method == "peft" else None,
             learning_rate=learning_rate,
             **common,
+            retention=RetentionSettings(**retention),
             budget=budget,
             budget_unit=self.budget_unit,
             rungs=self.rungs_of(budget),
@@ -195,6 +223,8 @@ class Prepared:
             sources=tuple(s for s in self.source_refs if s.name in shares),
             rows=rows,
             suites=self.score_suites("validation"),
+            trainer=self.trainer
+            and self.trainer.model_copy(update={"settings": self.trainer.settings | settings}),
             runtime=self.runtime,
         )
 
@@ -232,14 +262,15 @@ class Prepared:
             {"name": m.ref.name, "digest": m.ref.digest}
             | ({"reference": m.reference.digest} if m.reference else {})
             | given.model_dump(mode="json", include={"trials"}, exclude_none=True)
+            | given.model_dump(include={"trust_remote_code"}, exclude_defaults=True)
             for m, given in zip(self.models, self.spec.models, strict=True)
         ]
         spec["sources"] = [r.model_dump(mode="json", exclude={"path"}) for r in self.source_refs]
-        spec["suites"] = [
-            ref.model_dump(mode="json", exclude={"path"})
-            for split in SPLITS
-            for ref in self.suite_refs[split]
-        ]
+        if self.trainer is not None:
+            spec["trainer"] = identity(self.trainer)
+        if self.runtime.deepspeed is not None:
+            spec["training"]["deepspeed"] = self.runtime.deepspeed
+        spec["suites"] = [identity(ref) for split in SPLITS for ref in self.suite_refs[split]]
         return spec
 
     def tuned_config(self, model_name: str, split: Split) -> ScoreConfig:
@@ -274,6 +305,8 @@ def prepare(
         UserError: Anything that cannot be used; nothing was written.
     """
     say = progress or (lambda _: None)
+    own = loaded.spec.trainer
+    trainer = None if own is None else trainer_ref(own, loaded.folder, loaded.where("trainer"))
     say("reading data")
     sources = read_sources(loaded)
     suites = read_suites(loaded, sources)
@@ -285,6 +318,8 @@ def prepare(
     tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
     stats = count_tokens(loaded, tokenizers, sources, suites)
     one_tokenizer = len({t.key for t in tokenizers.values()}) == 1
+    if not one_tokenizer:
+        refuse_mixed_tokenizers(loaded)
     budget, unit = plan_budget(loaded, sources, stats, models[0].ref.name, one_tokenizer)
     arms = reference_arms(loaded, sources, suites)
     prepared = Prepared(
@@ -301,6 +336,7 @@ def prepare(
         budget=budget,
         budget_unit=unit,
         arms=arms,
+        trainer=trainer,
     )
     return prepared if folder is None else store(prepared, folder)
 

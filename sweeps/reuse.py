@@ -16,6 +16,8 @@ from keepgain.sweeps.search.replay import RunState, replay
 LEDGER_NAME = "ledger.jsonl"
 _NUMERICS = {"engine", "zero_stage", "world_size", "micro_batch_size", "device", "dtype"}
 """Fields of `Runtime` that change what a run computes, and are not in its key."""
+_LATER = {"attention", "gradient_checkpointing", "compile", "deepspeed"}
+"""Such fields that came later: a run that does not name one had its default."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def finished_elsewhere(
         say: Told of a ledger that cannot be read: its runs are trained again instead.
     """
     found: dict[str, Finished] = {}
-    numerics = runtime.model_dump(mode="json", include=_NUMERICS)
+    numerics = runtime.model_dump(mode="json", include=_NUMERICS | _LATER)
     for ledger in sorted(work.glob(f"*/{LEDGER_NAME}")):
         folder = ledger.parent
         if folder.name == own_id:
@@ -78,7 +80,8 @@ def _files(run: RunState) -> list[str]:
 
 
 def _has_numerics(run: RunState, numerics: Mapping[str, Any]) -> bool:
-    asked = run.asked.config.get("runtime", {})
+    later = Runtime().model_dump(mode="json", include=_LATER)
+    asked = later | run.asked.config.get("runtime", {})
     return all(name in asked and asked[name] == value for name, value in numerics.items())
 
 

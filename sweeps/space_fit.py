@@ -30,6 +30,14 @@ def refuse_misfits(
         if p.name == "lora.targets":
             for text in ends(p.dimension):
                 _refuse_targets(split_targets(text), models, loaded.where("space.lora.targets"))
+    training = loaded.spec.training
+    if not any(p.name == "lora.targets" for p in space.parameters):
+        where = loaded.where("training.lora.targets")
+        _refuse_targets(training.lora.targets, models, where)
+    given = training.peft.options.get("target_modules") if training.peft else None
+    if isinstance(given, list):
+        names = tuple(str(name) for name in given)
+        _refuse_targets(names, models, loaded.where("training.peft.target_modules"))
 
 
 def _refuse_rows(most: int, refs: Sequence[SourceRef], where: str) -> None:

@@ -14,6 +14,7 @@ from keepgain.core.schema import parse
 from keepgain.core.yaml_io import load_yaml
 from keepgain.sweeps.profiles import merge, profile_lines
 from keepgain.sweeps.spec_models import SuiteSpec, SweepSpec
+from keepgain.sweeps.spec_trainer import refuse_beside_trainer
 
 if TYPE_CHECKING:
     from keepgain.sweeps.search.dimensions import Dimension
@@ -150,9 +151,9 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("space"),
             hint="Add e.g. `learning_rate: {log: [1e-5, 1e-3]}`.",
         )
-    if spec.question.cost == "usd_per_million_tokens" and spec.prices.gpu_hour_usd is None:
+    if spec.question.cost.startswith("usd") and spec.prices.gpu_hour_usd is None:
         raise UserError(
-            "cost usd_per_million_tokens needs a price.",
+            f"cost {spec.question.cost} needs a price.",
             where=loaded.where("question.cost"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or order by `cost: parameters`.",
         )
@@ -162,25 +163,48 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("limits.usd"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or limit `gpu_hours`.",
         )
+    _check_trainer(loaded)
     _check_scorers(loaded)
     _check_proxies(loaded)
     space = spec_space(loaded)
-    _check_micro_batches(loaded, space)
-    _check_roles(loaded, space)
+    _check_batches(loaded, space)
+    _check_deepspeed(loaded)
+    if "balance_strength" in spec.space and spec.training.balance_by is None:
+        raise UserError(
+            "balance_strength does nothing without `training.balance_by`.",
+            where=loaded.where("space.balance_strength"),
+            hint="Set `training: {balance_by: answer}` (or group).",
+        )
+    _check_roles_and_methods(loaded, space)
     _check_sampler(loaded, space)
+
+
+def _check_trainer(loaded: LoadedSpec) -> None:
+    try:
+        refuse_beside_trainer(loaded.spec)
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "trainer")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_scorers(loaded: LoadedSpec) -> None:
     """Scores of suites that measure the same are averaged, so they need one unit."""
+    for name, suite in loaded.spec.suites.items():
+        if suite.registered.behaviour_only and measures_of(name, suite) != "behaviour":
+            raise UserError(
+                f"{suite.scorer} is neither gain nor forgetting by itself.",
+                where=loaded.where(f"suites.{name}.scorer"),
+                hint="Give the suite `measures: behaviour`.",
+            )
     for measures in ("gain", "forgetting"):
         suites = {n: s for n, s in loaded.spec.suites.items() if measures_of(n, s) == measures}
         first = next(iter(suites), None)
         for name, suite in suites.items():
-            if first is not None and suite.scorer != suites[first].scorer:
+            if first is not None and suite.metric_name != suites[first].metric_name:
                 raise UserError(
                     f"suites '{first}' and '{name}' both measure {measures}, by "
-                    f"{suites[first].scorer} and by {suite.scorer}; nothing can be decided from "
-                    "a mean of both.",
+                    f"{suites[first].metric_name} and by {suite.metric_name}; nothing can be "
+                    "decided from a mean of both.",
                     where=loaded.where(f"suites.{name}.scorer"),
                     hint=f"Give them one scorer, or `measures: behaviour` to one that is only "
                     f"to be shown beside {measures}.",
@@ -216,7 +240,7 @@ def _check_proxies(loaded: LoadedSpec) -> None:
                 hint="Leave `proxy_for` out of one of them.",
             )
         replaced[of] = name
-        if suite.scorer != next(iter(proxies.values())).scorer:
+        if suite.metric_name != next(iter(proxies.values())).metric_name:
             raise UserError(
                 f"proxies are scored by {next(iter(proxies.values())).scorer} and by "
                 f"{suite.scorer}; trials cannot be ranked by a mean of both.",
@@ -233,33 +257,55 @@ def _check_proxies(loaded: LoadedSpec) -> None:
         )
 
 
-def _check_micro_batches(loaded: LoadedSpec, space: "Space") -> None:
-    """DeepSpeed accumulates whole micro-batches only; torch takes a smaller last one."""
-    training = loaded.spec.training
-    if training.engine != "deepspeed" or training.micro_batch_size is None:
-        return
-    micro = training.micro_batch_size
+def _check_batches(loaded: LoadedSpec, space: "Space") -> None:
+    """Ranks have equally many rows. DeepSpeed accumulates whole micro-batches only; torch takes a
+    smaller last one."""
+    training, ranks = loaded.spec.training, loaded.spec.resources.workers_per_trial
+    if ranks > 1 and training.engine != "deepspeed":
+        raise UserError(
+            f"{ranks} workers of a trial need `engine: deepspeed`.",
+            where=loaded.where("resources.workers_per_trial"),
+            hint="Set `training.engine: deepspeed`; with `zero_stage: 0` every worker holds all.",
+        )
     searched = next((p for p in space.parameters if p.name == "batch_size"), None)
     sizes = [] if searched is None else _whole_values(searched.dimension)
     if searched is None or searched.when:
         sizes = [training.batch_size, *sizes]
+    where = "training.batch_size" if searched is None else "space.batch_size"
+    micro = training.micro_batch_size if training.engine == "deepspeed" else None
     for size in sizes:
-        if size % min(micro, size):
+        if size % ranks:
             raise UserError(
-                f"batch_size {size} is no multiple of micro_batch_size {micro}, as "
+                f"batch_size {size} cannot be split evenly over {ranks} workers of a trial.",
+                where=loaded.where(where),
+                hint=f"E.g. batch_size {ranks * max(round(size / ranks), 1)}.",
+            )
+        rows = size // ranks
+        if micro is not None and rows % min(micro, rows):
+            of = "batch_size" if ranks == 1 else f"a {ranks}th part of batch_size"
+            raise UserError(
+                f"{of} {size} is no multiple of micro_batch_size {micro}, as "
                 "`engine: deepspeed` needs.",
                 where=loaded.where(
                     "training.micro_batch_size" if searched is None else "space.batch_size"
                 ),
-                hint=f"E.g. batch_size {micro * round(size / micro)}.",
+                hint=f"E.g. batch_size {ranks * micro * max(round(rows / micro), 1)}.",
             )
 
 
-def _check_roles(loaded: LoadedSpec, space: "Space") -> None:
+def _check_deepspeed(loaded: LoadedSpec) -> None:
+    from keepgain.sweeps.spec_deepspeed import deepspeed_settings
+
+    deepspeed_settings(loaded)
+
+
+def _check_roles_and_methods(loaded: LoadedSpec, space: "Space") -> None:
+    from keepgain.sweeps.methods import refuse_methods
     from keepgain.sweeps.shares import refuse_missing_roles
 
     try:
         refuse_missing_roles(space, {name: data.role for name, data in loaded.spec.data.items()})
+        refuse_methods(loaded.spec, space)
     except UserError as error:  # the same fault, with its line
         where = loaded.where(error.where or "space")
         raise UserError(error.problem, where=where, hint=error.hint) from None

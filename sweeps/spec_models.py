@@ -6,16 +6,18 @@ What keys must satisfy together is in `sweeps.spec`, which loads the file.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from keepgain.core.config import (
+    Attention,
     Count,
     LoraSettings,
     Measures,
     Method,
+    PeftSettings,
     Positive,
+    RetentionSettings,
     Role,
-    Scorer,
     Share,
 )
 from keepgain.core.formats import FIELD_NAMES, FormatName
@@ -23,7 +25,9 @@ from keepgain.core.metrics import COSTS
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
 from keepgain.core.store.names import RESERVED_TAGS
+from keepgain.sweeps.spec_scorer import ScorerKeys, ScoringSpec
 from keepgain.sweeps.spec_search import ConfirmSpec, LimitsSpec, NotifySpec, SearchSpec
+from keepgain.sweeps.spec_trainer import TrainerSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SWEEP_NAME_LENGTH = 57
@@ -46,6 +50,8 @@ class ModelSpec(StrictModel):
     """Of `start`: folder or id of the original base that forgetting is measured against too."""
     trials: Count | None = None
     """Trials of this base model; default: `search.trials_per_model`. Unequal effort is flagged."""
+    trust_remote_code: bool = False
+    """Run the model's own Python files. A hub id then needs a full commit hash as `revision`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +94,7 @@ class DataSpec(_FileSpec):
     """A source of training rows."""
 
     path: str | None = None
+    """JSON Lines, CSV, TSV, Parquet or a saved dataset, by its name: see `core.formats`."""
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -110,7 +117,7 @@ class DataSpec(_FileSpec):
         return self
 
 
-class SuiteSpec(_FileSpec):
+class SuiteSpec(_FileSpec, ScorerKeys):
     """Items to score, and what a change of their score means."""
 
     source: str | None = Field(None, alias="from")
@@ -119,7 +126,6 @@ class SuiteSpec(_FileSpec):
     """One file; halved into validation and test by a hash of the question."""
     validation: str | None = None
     test: str | None = None
-    scorer: Scorer
     measures: Measures | None = None
     """Default: by the suite's name (`gain`, `gain_*`, `forgetting`, `forgetting_*`)."""
     max_new_tokens: Count | None = None
@@ -150,11 +156,23 @@ class TrainingSpec(StrictModel):
     learning_rate: Annotated[float, Field(ge=0)] | None = None
     """Needed if the space has none."""
     lora: LoraSettings = LoraSettings()
-    """Used by trials whose method is `lora`."""
+    """Used by trials whose method is `lora`, `rslora`, `dora` or `qlora`."""
+    peft: PeftSettings | None = None
+    """Used by trials whose method is `peft`: `{type: IA3}` and the options of that tuner."""
     mixture: dict[str, Share] | None = None
     """Share of tokens per source, if the space has none; default: task sources by rows."""
     batch_size: Count = 16
     micro_batch_size: Count | None = None
+    packing: bool = False
+    """Put short rows side by side in one sequence; what is trained stays the same."""
+    dropout: Share | None = None
+    """Of the base's own layers; default: as its folder says."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    neftune_alpha: Annotated[float, Field(ge=0)] = 0.0
+    group_dro_step: Annotated[float, Field(ge=0)] = 0.0
+    balance_by: Literal["answer", "group"] | None = None
+    balance_strength: Share = 1.0
+    retention: RetentionSettings = RetentionSettings()
     schedule: Literal["wsd", "constant", "linear", "cosine"] = "wsd"
     warmup_share: Share = 0.05
     decay_share: Share = 0.2
@@ -165,7 +183,15 @@ class TrainingSpec(StrictModel):
     """Shares of the budget at which a trial is scored, ascending, the last one 1."""
     engine: Literal["torch", "deepspeed"] = "torch"
     zero_stage: Literal[0, 1, 2, 3] = 0
+    deepspeed: str | dict[str, JsonValue] | None = None
+    """DeepSpeed's own settings: a JSON file, or the same here; see `sweeps.spec_deepspeed`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    attention: Attention = "auto"
+    """auto: PyTorch's fused attention (sdpa) where the architecture has it, else eager."""
+    gradient_checkpointing: bool = False
+    """Less memory for activations, for about a third more computation."""
+    compile: bool = False
+    """Compile the training forward pass (torch.compile); a compiler must be there."""
     scoring_batch_size: Count = 64
     seed: Annotated[int, Field(ge=0)] = 0
     """Of search trials; confirmation draws fresh ones."""
@@ -184,6 +210,10 @@ class TrainingSpec(StrictModel):
             raise ValueError(f"give one budget, not {' and '.join(f'`{n}`' for n in given)}")
         if self.zero_stage and self.engine != "deepspeed":
             raise ValueError("`zero_stage` needs `engine: deepspeed`")
+        if self.deepspeed is not None and self.engine != "deepspeed":
+            raise ValueError("`deepspeed` needs `engine: deepspeed`")
+        if self.compile and self.engine != "torch":
+            raise ValueError("`compile` needs `engine: torch`")
         if self.mixture is not None and abs(sum(self.mixture.values()) - 1) > 1e-6:
             raise ValueError(
                 f"the shares of `mixture` must sum to 1, not {sum(self.mixture.values()):g}"
@@ -237,15 +267,8 @@ class ResourcesSpec(StrictModel):
     slots: Count | None = None
     """Trials at a time; default: as many as fit."""
     workers_per_trial: Count = 1
-    """Processes of one trial; this version runs one."""
+    """Processes of one trial, on one machine; more than 1 need `training.engine: deepspeed`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    @field_validator("workers_per_trial")
-    @classmethod
-    def _one_worker(cls, value: int) -> int:
-        if value > 1:
-            raise ValueError("this version runs one worker per trial; leave it out")
-        return value
 
 
 class SweepSpec(StrictModel):
@@ -257,7 +280,12 @@ class SweepSpec(StrictModel):
     suites: Annotated[dict[str, SuiteSpec], Field(min_length=1)]
     space: Annotated[dict[str, Any], Field(min_length=1)]
     """Read by `sweeps.search.space`; see `spec_space`."""
+    scoring: ScoringSpec = ScoringSpec()
+    slices: tuple[str, ...] = ()
+    """Fields of the rows, as the files name them, by whose values figures are reported too."""
     training: TrainingSpec = TrainingSpec()
+    trainer: TrainerSpec | None = None
+    """A trainer of your own: `module:function`, or `{command: [python, train.py]}`."""
     reference_arms: tuple[ReferenceArm, ...] | None = None
     """Default: few_shot 4 if the task has worked examples, context if gain items have one."""
     search: SearchSpec = SearchSpec()
@@ -281,6 +309,13 @@ class SweepSpec(StrictModel):
                     f"the tag '{name}' is not yours: names must not begin with "
                     f"{' or '.join(RESERVED_TAGS)}"
                 )
+        return value
+
+    @field_validator("slices")
+    @classmethod
+    def _different_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in value or len(set(value)) < len(value):
+            raise ValueError("must be different names of fields, such as `[language, difficulty]`")
         return value
 
     @field_validator("name")

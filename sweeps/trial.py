@@ -2,7 +2,7 @@
 
 The only place that knows both `cluster` (processes) and `trainers` (by the name of its entry
 point). One `step` is one rung. A worker of a single process is kept warm and serves the next trial
-of the same actor; DeepSpeed leaves globals behind, so it gets a fresh process per rung.
+of the same actor; DeepSpeed leaves globals behind, so it gets fresh processes per rung.
 """
 
 import json
@@ -15,7 +15,8 @@ from typing import Any
 
 from ray import tune
 
-from keepgain.cluster.process import WorkerLost, WorkerProcess
+from keepgain.cluster.process import WorkerLost
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.errors import TrialFailure
 from keepgain.core.launch import LaunchSpec
 from keepgain.core.status import FailureCause
@@ -37,7 +38,7 @@ class SweepTrial(tune.Trainable):
     _worker_pid: int
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._worker: WorkerProcess | None = None
+        self._worker: Ranks | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -53,6 +54,8 @@ class SweepTrial(tune.Trainable):
         """
         began = time.time()
         reply = self._ask()
+        if reply.smaller_micro_batch is not None and self._halve(reply):
+            reply = self._ask()
         if reply.report is None:
             raise TrialFailure(reply.cause or FailureCause.EXCEPTION, reply.detail or "no detail")
         report = reply.report
@@ -90,19 +93,23 @@ class SweepTrial(tune.Trainable):
         self._env = env
 
     def _needs_fresh_process(self) -> bool:
-        trains = isinstance(self._request, TrainRequest)
-        return trains and self._request.config.runtime.engine == "deepspeed"
+        return self._trains() and self._request.config.runtime.engine == "deepspeed"
+
+    def _trains(self) -> bool:
+        return isinstance(self._request, TrainRequest)
 
     def _ask(self) -> WorkReply:
         if self._worker is None:
-            self._worker = WorkerProcess(self._launch_spec())
+            self._worker = Ranks(self._launch_spec())
         self._worker_pid = self._worker.pid
         request = self._request
         if isinstance(request, TrainRequest) and request.rung == len(request.config.rungs) - 1:
             # Nothing goes on from there, and a checkpoint is some 12 bytes a parameter.
             request = request.model_copy(update={"keep_checkpoint": False})
         try:
-            answer = self._worker.request(request.model_dump(mode="json"))
+            answer = self._worker.request(
+                request.model_dump(mode="json"), failed=lambda reply: reply["report"] is None
+            )
         except WorkerLost as lost:
             self._worker = None
             return WorkReply(cause=FailureCause.WORKER_LOST, detail=str(lost))
@@ -110,12 +117,30 @@ class SweepTrial(tune.Trainable):
             self._close_worker()
         return WorkReply.model_validate(answer)
 
+    def _halve(self, reply: WorkReply) -> bool:
+        """Once in a trial, memory that ran out is met with a smaller micro-batch from here on.
+
+        In fresh processes: the other ranks of a failed one are gone, and memory is in pieces.
+        """
+        request = self._request
+        if not isinstance(request, TrainRequest) or request.out_of_memory is not None:
+            return False
+        self._close_worker()
+        runtime = request.config.runtime.model_copy(
+            update={"micro_batch_size": reply.smaller_micro_batch}
+        )
+        config = request.config.model_copy(update={"runtime": runtime})
+        self._request = request.model_copy(update={"config": config, "out_of_memory": reply.detail})
+        return True
+
     def _launch_spec(self) -> LaunchSpec:
         logs = Path(self._request.sweep_folder) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         return LaunchSpec(
             entry_point=self._entry_point,
             env=self._env,
+            # One process scores: its answers do not depend on how many could have shared the work.
+            world_size=self._request.config.runtime.world_size if self._trains() else 1,
             log_path=str(logs / f"worker-{os.getpid()}.log"),
         )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.config import SuiteRef, TrialConfig
+from keepgain.core.config import SuiteRef, TrialConfig, identity
 from keepgain.core.errors import UserError
+from keepgain.core.identity import fingerprint
 from keepgain.core.record import SweepRecord
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import RECORD_FOLDER
@@ -167,7 +168,8 @@ def _refuse_other_scores(earlier: Earlier, prepared: Prepared, where: str) -> No
 
 def _suite_facts(ref: SuiteRef) -> str:
     facts = f"{ref.measures} by {ref.scorer} on {ref.items} items {ref.digest[:DIGEST_CHARS]}"
-    return facts + (f", {ref.max_new_tokens} new tokens" if ref.max_new_tokens else "")
+    facts += f", {ref.max_new_tokens} new tokens" if ref.max_new_tokens else ""
+    return facts + (f", options {fingerprint(identity(ref.options))}" if ref.options else "")
 
 
 def _refuse_other_data(earlier: Earlier, prepared: Prepared, where: str) -> None:

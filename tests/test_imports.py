@@ -79,8 +79,8 @@ def _trainers(rest: str, found: Import) -> str | None:
         return "trainers knows neither ray nor optuna"
     if found.of(*(f"keepgain.core.store.{m}" for m in WRITES_TO_MLFLOW)):
         return "workers write to the spool only"
-    if rest in ("cost.py", "memory.py") and found.of(*TORCH):
-        return "cost and memory are free of torch"
+    if rest in ("shape.py", "cost.py", "memory.py") and found.of(*TORCH):
+        return "sizes, costs and memory are free of torch"
     return None
 
 

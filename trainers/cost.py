@@ -1,178 +1,69 @@
-"""Sizes and costs of a model from its config.json alone: no weights, no torch.
+"""Parameters that train, FLOPs and bytes, from a model's sizes: no weights, no torch.
 
-Known families: Llama and Mistral (2302.13971), Qwen2, Qwen3, GPT-NeoX. FLOPs count a multiply-add
-as two; N is without embeddings (Kaplan et al. 2020, arXiv 2001.08361).
+FLOPs count a multiply-add as two; N is without embeddings (Kaplan et al. 2020, arXiv 2001.08361),
+and of a mixture of experts what one token goes through. The attention of a token over c others adds
+4*heads*head_dim*c per layer (Chowdhery et al. 2022, arXiv 2204.02311, appendix B).
 """
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from keepgain.core.config import (
+    LoraSettings,
+    Method,
+    PeftSettings,
+    TrialConfig,
+    has_adapter,
+)
 from keepgain.core.errors import UserError
-
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gpt_neox")
+from keepgain.trainers.shape import Shape, shape_of
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 
-@dataclass(frozen=True)
-class Linear:
-    """One kind of linear layer of a block."""
+def lora_parameters(
+    shape: Shape, rank: int, targets: str | tuple[str, ...] = "all-linear", method: Method = "lora"
+) -> int:
+    """Trainable parameters of LoRA: rank * (inputs + outputs) per adapted matrix; DoRA has a
+    magnitude for each output beside them.
 
-    name: str
-    inputs: int
-    outputs: int
-    bias: bool
-
-    @property
-    def parameters(self) -> int:
-        """Weights and bias."""
-        return self.inputs * self.outputs + (self.outputs if self.bias else 0)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What config.json says about a model's size."""
-
-    family: str
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool
-    """Input embedding and output head are one table."""
-    max_positions: int
-    linears: tuple[Linear, ...]
-    """Of one block; adapters go on these."""
-    norm_parameters: int
-    """Of one block."""
-    final_norm_parameters: int
-
-    @property
-    def embedding_parameters(self) -> int:
-        """Input embedding and output head."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def non_embedding_parameters(self) -> int:
-        """Blocks and the last norm: the N of the FLOP formulas."""
-        block = sum(x.parameters for x in self.linears) + self.norm_parameters
-        return self.layers * block + self.final_norm_parameters
-
-    @property
-    def parameters(self) -> int:
-        """All of them."""
-        return self.embedding_parameters + self.non_embedding_parameters
-
-
-def read_shape(folder: Path) -> Shape:
-    """Reads `folder/config.json`.
-
-    Raises:
-        UserError: No such file, or a family whose layers are not known here.
+    Under `all-linear` PEFT adapts router and experts too, gate and up matrix as one of twice the
+    rank. Of named targets, only those outside the experts are counted.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot be read ({error}).", where=str(path)) from None
-    return shape_of(config, where=str(path))
-
-
-def shape_of(config: dict[str, Any], where: str = "config.json") -> Shape:
-    """As `read_shape`, from the parsed configuration."""
-    family = str(config.get("model_type"))
-    if family not in FAMILIES:
-        raise UserError(
-            f"sizes of the model type '{family}' are not known from its configuration.",
-            where=where,
-            hint=f"Known: {', '.join(FAMILIES)}. `parameters_on_disk` counts any safetensors.",
-        )
-    try:
-        return _shape(family, config)
-    except KeyError as error:
-        raise UserError(f"the key {error} is missing.", where=where) from None
-
-
-def _shape(family: str, config: dict[str, Any]) -> Shape:
-    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = int(config.get("head_dim") or hidden // heads)
-    intermediate = int(config["intermediate_size"])
-    if family == "gpt_neox":
-        kv_heads, head_dim = heads, hidden // heads
-        linears = _neox_linears(hidden, intermediate, bool(config.get("attention_bias", True)))
-        norms, final = 4 * hidden, 2 * hidden
-    else:
-        linears = _llama_linears(family, config, hidden, intermediate, heads, kv_heads, head_dim)
-        # Qwen3 normalises each head's query and key.
-        norms, final = 2 * hidden + (2 * head_dim if family == "qwen3" else 0), hidden
-    return Shape(
-        family=family,
-        layers=int(config["num_hidden_layers"]),
-        hidden=hidden,
-        intermediate=intermediate,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocabulary=int(config["vocab_size"]),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        linears=linears,
-        norm_parameters=norms,
-        final_norm_parameters=final,
-    )
-
-
-def _llama_linears(
-    family: str,
-    config: dict[str, Any],
-    hidden: int,
-    intermediate: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
-) -> tuple[Linear, ...]:
-    # Qwen2 has biases on query, key and value whatever its configuration says.
-    attention = bool(config.get("attention_bias", False))
-    qkv = attention or family == "qwen2"
-    output = attention and family != "qwen2"
-    mlp = bool(config.get("mlp_bias", False))
-    return (
-        Linear("q_proj", hidden, heads * head_dim, qkv),
-        Linear("k_proj", hidden, kv_heads * head_dim, qkv),
-        Linear("v_proj", hidden, kv_heads * head_dim, qkv),
-        Linear("o_proj", heads * head_dim, hidden, output),
-        Linear("gate_proj", hidden, intermediate, mlp),
-        Linear("up_proj", hidden, intermediate, mlp),
-        Linear("down_proj", intermediate, hidden, mlp),
-    )
-
-
-def _neox_linears(hidden: int, intermediate: int, attention_bias: bool) -> tuple[Linear, ...]:
-    return (
-        Linear("query_key_value", hidden, 3 * hidden, attention_bias),
-        Linear("dense", hidden, hidden, attention_bias),
-        Linear("dense_h_to_4h", hidden, intermediate, True),
-        Linear("dense_4h_to_h", intermediate, hidden, True),
-    )
-
-
-def lora_parameters(shape: Shape, rank: int, targets: str | tuple[str, ...] = "all-linear") -> int:
-    """Trainable parameters of LoRA: rank * (inputs + outputs) per adapted matrix."""
     adapted = [x for x in shape.linears if targets == "all-linear" or x.name in targets]
-    return shape.layers * sum(rank * (x.inputs + x.outputs) for x in adapted)
+    magnitudes = 1 if method == "dora" else 0
+    block = sum(rank * (x.inputs + x.outputs) + magnitudes * x.outputs for x in adapted)
+    if targets == "all-linear" and shape.experts:
+        h, width = shape.hidden, shape.expert_parameters // (3 * shape.hidden)
+        expert = 2 * rank * (h + 2 * width) + rank * (width + h)
+        block += rank * (h + shape.experts) + shape.experts * expert
+    return shape.layers * block
+
+
+def adapter_parameters(shape: Shape, config: TrialConfig) -> int | None:
+    """Parameters that an adapter of this configuration trains; None where all weights train.
+
+    Of another tuner of PEFT: as LoRA of the rank that its options name, else of rank 8, the
+    library's usual default. Most tuners hold fewer.
+    """
+    if not has_adapter(config.method):
+        return None
+    if config.peft is not None:
+        return lora_parameters(shape, peft_rank(config.peft))
+    lora = config.lora or LoraSettings()
+    return lora_parameters(shape, lora.rank, lora.targets, config.method)
+
+
+def peft_rank(settings: PeftSettings) -> int:
+    """The rank that a tuner's options name, or 8."""
+    rank = settings.options.get("r")
+    return rank if isinstance(rank, int) and rank > 0 else 8
 
 
 def training_flops(non_embedding: int, tokens: int, adapter_parameters: int | None = None) -> float:
     """Estimated FLOPs of training on `tokens` tokens.
 
-    Full fine-tuning: 6*N*T (forward 2, gradients of activations 2, of weights 2). LoRA:
-    (4*N + 6*N_lora)*T, since frozen weights need no gradient.
+    Full fine-tuning: 6*N*T (forward 2, gradients of activations 2, of weights 2). Adapters:
+    (4*N + 6*N_adapter)*T, since frozen weights need no gradient.
     """
     if adapter_parameters is None:
         return 6.0 * non_embedding * tokens
@@ -180,9 +71,26 @@ def training_flops(non_embedding: int, tokens: int, adapter_parameters: int | No
 
 
 def forward_flops(shape: Shape, context: int = 0) -> float:
-    """FLOPs of one token's forward pass: 2*N, and attention over `context` earlier tokens."""
-    attention = 2 * shape.layers * context * shape.heads * shape.head_dim
-    return 2.0 * shape.non_embedding_parameters + 2.0 * attention
+    """FLOPs of one token's forward pass: 2*N, and attention over `context` tokens.
+
+    The mean over a causal row of T tokens has a context of about T / 2; the usual figure for the
+    model FLOPs utilisation takes T (PaLM, appendix B).
+    """
+    return 2.0 * shape.active_non_embedding_parameters + _attention_flops(shape, context)
+
+
+def training_flops_per_token(
+    shape: Shape, context: int = 0, adapter_parameters: int | None = None
+) -> float:
+    """FLOPs of one token's forward and backward pass: as `training_flops`, and three times the
+    forward pass's attention, which has no weights of its own."""
+    weights = training_flops(shape.active_non_embedding_parameters, 1, adapter_parameters)
+    return weights + 3.0 * _attention_flops(shape, context)
+
+
+def _attention_flops(shape: Shape, context: int) -> float:
+    """Queries times keys, and their weights times values: a multiply-add of 2 FLOPs each."""
+    return 4.0 * shape.heads * shape.head_dim * shape.tokens_seen(context)
 
 
 def weight_bytes(shape: Shape, dtype: str = "bfloat16") -> int:
@@ -191,36 +99,29 @@ def weight_bytes(shape: Shape, dtype: str = "bfloat16") -> int:
 
 
 def kv_cache_bytes(shape: Shape, tokens: int = 1, dtype: str = "bfloat16") -> int:
-    """Bytes of keys and values for `tokens` tokens: Llama-2-7B in 16 bits, 0.5 MiB a token."""
-    per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * BYTES[dtype]
-    return per_token * tokens
+    """Bytes of keys and values for `tokens` tokens: Llama-2-7B in 16 bits, 0.5 MiB a token.
 
-
-def parameters_on_disk(folder: Path) -> int:
-    """Parameters stored in a folder's safetensors files, from their headers alone.
-
-    Raises:
-        UserError: No such file, or one whose header cannot be read.
+    Layers with a sliding window keep no more than that many tokens.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError("no safetensors file is here.", where=str(folder))
-    return sum(_stored(path) for path in files)
+    return 2 * shape.kv_heads * shape.head_dim * BYTES[dtype] * shape.tokens_seen(tokens)
 
 
-def _stored(path: Path) -> int:
+def figures(config: dict[str, Any], dtype: str) -> dict[str, float]:
+    """What a report says of a model as it is served, without adapters; nothing where the family is
+    not known.
+
+    Args:
+        config: Parsed config.json.
+        dtype: A key of `BYTES`, of weights and cache.
+    """
     try:
-        with path.open("rb") as handle:
-            size = int.from_bytes(handle.read(8), "little")
-            header = json.loads(handle.read(size))
-    except (OSError, ValueError) as error:
-        raise UserError(f"the header cannot be read ({error}).", where=str(path)) from None
-    total = 0
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        count = 1
-        for dimension in entry["shape"]:
-            count *= dimension
-        total += count
-    return total
+        shape = shape_of(config)
+    except UserError:
+        return {}
+    return {
+        "active_parameters": float(shape.active_parameters),
+        "embedding_parameters": float(shape.embedding_parameters),
+        "forward_flops_per_token": forward_flops(shape),
+        "weight_bytes": float(weight_bytes(shape, dtype)),
+        "kv_cache_bytes_per_token": float(kv_cache_bytes(shape, 1, dtype)),
+    }

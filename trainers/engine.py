@@ -10,6 +10,7 @@ from torch import nn
 from keepgain.core.config import TrialConfig
 from keepgain.core.errors import UserError
 from keepgain.trainers.models import Numerics
+from keepgain.trainers.ranks import this_place
 
 
 class Engine(Protocol):
@@ -78,23 +79,35 @@ def micro_batch_size(config: TrialConfig) -> int:
     return micro
 
 
+def smaller_micro_batch(config: TrialConfig) -> int | None:
+    """Half the rows of a forward pass, or the next fewer that cut the batch evenly; None at 1."""
+    rows, micro = config.batch_size // config.runtime.world_size, micro_batch_size(config)
+    return next((n for n in range(micro // 2, 0, -1) if rows % n == 0), None)
+
+
 def make_engine(model: nn.Module, config: TrialConfig, numerics: Numerics) -> Engine:
     """The configured engine around a model that `methods.prepare` made trainable.
 
     Raises:
-        UserError: More than one rank, or a ZeRO stage with the torch engine.
+        UserError: Another number of ranks than run here, or more than one or a ZeRO stage with
+            the torch engine.
     """
-    if config.runtime.world_size > 1:
+    world = this_place().world
+    if config.runtime.world_size != world:
         raise UserError(
-            f"world_size {config.runtime.world_size}: trials over several processes come with "
-            "multi-worker trials.",
+            f"world_size {config.runtime.world_size} is asked for, and {world} processes run.",
             where="runtime.world_size",
-            hint="Use 1.",
         )
     if config.runtime.engine == "deepspeed":
         from keepgain.trainers.engine_deepspeed import DeepSpeedEngine
 
         return DeepSpeedEngine(model, config, numerics)
+    if world > 1:
+        raise UserError(
+            f"{world} processes of a trial need engine: deepspeed.",
+            where="runtime.world_size",
+            hint="Set `training.engine: deepspeed` (`zero_stage: 0` is plain data parallelism).",
+        )
     if config.runtime.zero_stage:
         raise UserError(
             f"zero_stage {config.runtime.zero_stage} needs engine: deepspeed.",

@@ -1,4 +1,4 @@
-"""DeepSpeed in one process: ZeRO 0 to 3 with torch's AdamW, on a GPU or on the CPU over gloo.
+"""DeepSpeed in one process or several: ZeRO 0 to 3 with torch's AdamW, on GPUs or over gloo.
 
 The configuration is concrete: DeepSpeed alone resolves no `auto`, and a value that changes with
 the number of processes would change the hyperparameter under study. Its checkpoints are pickles;
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from keepgain.core.config import TrialConfig
+from keepgain.core.config import TrialConfig, has_adapter
 from keepgain.core.errors import UserError
+from keepgain.trainers.deepspeed_settings import merged
 from keepgain.trainers.engine import adamw, micro_batch_size
 from keepgain.trainers.methods import trainable
 from keepgain.trainers.models import Numerics
@@ -36,15 +37,15 @@ class DeepSpeedEngine:
 
         _check_accelerator(numerics)
         if not deepspeed.comm.is_initialized():
-            if config.runtime.world_size == 1:
-                # Shared memory between ranks: nothing to share, and half a minute to compile.
-                deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+            # Shared memory between ranks takes a compiler and half a minute; gloo does without.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             backend = "nccl" if numerics.device.type == "cuda" else "gloo"
             deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
         parameters = trainable(model)
         self._stage = config.runtime.zero_stage
+        self._world = config.runtime.world_size
         self._boundary = True
-        self._adapters = config.method == "lora"
+        self._adapters = has_adapter(config.method)
         self.config = deepspeed_config(config, numerics)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=model,
@@ -52,6 +53,9 @@ class DeepSpeedEngine:
             model_parameters=list(parameters.values()),
             config=self.config,
         )
+        micro = self._engine.train_micro_batch_size_per_gpu()
+        steps = self._engine.gradient_accumulation_steps()
+        assert micro * steps * self._world == config.batch_size, "another batch than asked for"
         self.model: nn.Module = self._engine.module
 
     def forward(self, **inputs: Any) -> Any:
@@ -60,7 +64,8 @@ class DeepSpeedEngine:
 
     def backward(self, loss: torch.Tensor) -> None:
         """See `engine.Engine.backward`; the loss is already a part of the batch's mean."""
-        self._engine.backward(loss, scale_wrt_gas=False)
+        # DeepSpeed takes the mean of the ranks' gradients, and each holds a part of the sum.
+        self._engine.backward(loss * self._world, scale_wrt_gas=False)
         self._boundary = self._engine.is_gradient_accumulation_boundary()
         if not self._boundary:
             self._engine.step()
@@ -120,21 +125,17 @@ def deepspeed_config(config: TrialConfig, numerics: Numerics) -> dict[str, Any]:
     """
     micro = micro_batch_size(config)
     world = config.runtime.world_size
-    return {
+    own = {
         "train_batch_size": config.batch_size,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": config.batch_size // (micro * world),
         "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {
-            "stage": config.runtime.zero_stage,
-            # Small models would otherwise never be spread, and a faulty save never noticed.
-            "stage3_param_persistence_threshold": 0,
-        },
+        "zero_optimization": {"stage": config.runtime.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": numerics.dtype == torch.bfloat16},
-        "steps_per_print": 1_000_000,
-        "wall_clock_breakdown": False,
     }
+    quiet = {"steps_per_print": 1_000_000, "wall_clock_breakdown": False}
+    return quiet | merged(own, config.runtime.deepspeed)
 
 
 def prepare_environment(numerics: Numerics) -> None:

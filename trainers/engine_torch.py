@@ -4,6 +4,9 @@ Its checkpoint is one safetensors file of named tensors: weights, both moments a
 of each parameter. Nothing is pickled.
 """
 
+import os
+import shutil
+import sysconfig
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from keepgain.core.config import TrialConfig
+from keepgain.core.config import TrialConfig, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.trainers.engine import adamw
 from keepgain.trainers.methods import trainable
@@ -23,18 +26,48 @@ FILE = "state.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
+def compiled(model: nn.Module) -> Any:
+    """The model's forward pass by TorchInductor, for any length of a batch; compiled when it is
+    first called.
+
+    Raises:
+        UserError: There is no compiler for it on this machine.
+    """
+    from torch.utils._triton import has_triton
+
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        missing = None if has_triton() else "Triton"
+    else:
+        compiler = os.environ.get("CXX", "g++")
+        header = Path(sysconfig.get_path("include")) / "Python.h"
+        absent = [
+            n
+            for n, there in ((compiler, shutil.which(compiler)), (str(header), header.is_file()))
+            if not there
+        ]
+        missing = absent[0] if absent else None
+    if missing is not None:
+        raise UserError(
+            f"torch.compile has no compiler here: {missing} is missing.",
+            where="training.compile",
+            hint="Install it (a C++ compiler and the headers of Python), or leave `compile` out.",
+        )
+    return torch.compile(model, dynamic=True)
+
+
 class TorchEngine:
     """See `engine.Engine`."""
 
     def __init__(self, model: nn.Module, config: TrialConfig, numerics: Numerics) -> None:
         self.model = model
-        self._forward = plain(model)
+        self._forward = compiled(plain(model)) if config.runtime.compile else plain(model)
         self._parameters = trainable(model)
         self._optimizer = adamw(self._parameters, config)
         self._max_norm = config.max_grad_norm
         self._numerics = numerics
         # Adapters cast their own inputs; only full weights held in float32 need autocast.
-        self._held = torch.float32 if config.method == "full" else numerics.dtype
+        self._held = numerics.dtype if has_adapter(config.method) else torch.float32
 
     def forward(self, **inputs: Any) -> Any:
         """See `engine.Engine.forward`."""

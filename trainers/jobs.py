@@ -3,39 +3,67 @@
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import nn
+from torch import cuda, device, nn
 
-from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef
+from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef, has_adapter
 from keepgain.core.errors import UserError
+from keepgain.core.identity import fingerprint
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
 from keepgain.core.rows import Row
+from keepgain.core.scorers import scorer
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
+from keepgain.trainers.cost import figures
 from keepgain.trainers.data import DataCache
+from keepgain.trainers.external import trained_elsewhere
 from keepgain.trainers.failures import reply_of
-from keepgain.trainers.methods import as_served, count_parameters, load_adapter
-from keepgain.trainers.models import BaseCache, Numerics, load_model, max_positions, numerics_of
+from keepgain.trainers.left import keep_left, load_left
+from keepgain.trainers.methods import (
+    as_served,
+    count_parameters,
+    is_wrapped,
+    load_adapter,
+    load_base,
+)
+from keepgain.trainers.models import (
+    BaseCache,
+    Numerics,
+    load_model,
+    max_positions,
+    numerics_of,
+    plain,
+)
 from keepgain.trainers.process import (
+    energy_joules,
     hardware_label,
     logging_to,
     peak_memory_bytes,
     reset_peak_memory,
 )
+from keepgain.trainers.ranks import this_place
 from keepgain.trainers.reference import Prompting, prompting_of
 from keepgain.trainers.run import CARD, Run
-from keepgain.trainers.scoring import SuiteResult, score_suite
+from keepgain.trainers.scoring import Beside, SuiteResult, adapters_off, score_suite
 from keepgain.trainers.suites import SuiteCache
 from keepgain.trainers.summary import Summary, summarise
 from keepgain.trainers.tokens import Codec
 
 log = logging.getLogger(__name__)
+
+LOG = "worker.log"
+"""In the folder of a run."""
+OWN = "own trainer"
+"""The engine of what a trainer of the user's own has trained."""
+SCORING_TAGS = ("scoring_batch_size", "device", "dtype", "attention")
+"""What is known of the numerics then."""
 
 _Request = Annotated[TrainRequest | ScoreRequest, Field(discriminator="op")]
 _REQUEST: TypeAdapter[TrainRequest | ScoreRequest] = TypeAdapter(_Request)
@@ -64,13 +92,17 @@ class Jobs:
         """As `answer`, for a parsed request."""
         folder = Path(request.sweep_folder) / "runs" / request.run_key
         folder.mkdir(parents=True, exist_ok=True)
-        with logging_to(folder / "worker.log"):
+        with logging_to(folder / LOG):
             try:
-                remove_leftovers(folder)
+                if this_place().leads:
+                    remove_leftovers(folder)
                 reset_peak_memory()
+                energy = _energy(request.config.runtime)
                 if isinstance(request, TrainRequest):
-                    return WorkReply(report=self._train(request, folder))
-                return WorkReply(report=self._score(request, folder))
+                    report = self._train(request, folder)
+                else:
+                    report = self._score(request, folder)
+                return WorkReply(report=_with_energy(report, energy, request.config.runtime))
             except Exception as error:  # the boundary: the reply and the log carry it on
                 # What is in memory may be half a step further than it says.
                 self._drop()
@@ -80,19 +112,27 @@ class Jobs:
         config, rung = request.config, request.rung
         if not 0 <= rung < len(config.rungs):
             raise UserError(f"rung {rung} of {len(config.rungs)} does not exist.", where="rung")
+        if config.trainer is not None:
+            return self._train_elsewhere(request, folder)
         warnings: list[str] = []
+        if request.out_of_memory is not None:
+            micro = config.runtime.micro_batch_size
+            warnings.append(f"trained with micro-batches of {micro}: {request.out_of_memory}")
         run = self._continue(request, folder, warnings)
-        spool = Spool(Path(request.sweep_folder) / "spool", request.run_key)
-        try:
-            run.train(rung, lambda tokens, values: spool.metrics(run.key, tokens, values))
-        finally:
-            spool.close()
+        leads = run.place.leads
+        if leads:
+            spool = Spool(Path(request.sweep_folder) / "spool", request.run_key)
+            try:
+                run.train(rung, lambda tokens, values: spool.metrics(run.key, tokens, values))
+            finally:
+                spool.close()
+        else:
+            run.train(rung, lambda tokens, values: None)
         self._reached = rung
         final = rung == len(config.rungs) - 1
         kept = folder / f"checkpoint-r{rung}" if request.keep_checkpoint else None
         if kept is not None:
             run.save(kept, rung)
-            _remove_checkpoints(folder, keep=kept)
         exported = folder / "model" if request.keep_model and final else None
         if exported is not None:
             run.export(exported)
@@ -108,9 +148,10 @@ class Jobs:
                 warnings,
             )
         items = folder / f"items-r{rung}.parquet"
-        write_items(items, [(run.key, r.scores) for r in results])
-        if final and kept is None:
-            _remove_checkpoints(folder, keep=None)
+        if leads:
+            write_items(items, [(run.key, r.scores) for r in results])
+            if final or kept is not None:
+                _remove_checkpoints(folder, keep=kept)
         warnings += run.warnings()
         summary = summarise(results)
         sweep = Path(request.sweep_folder)
@@ -124,10 +165,72 @@ class Jobs:
             items_path=str(items.relative_to(sweep)),
             checkpoint=None if kept is None else str(kept.relative_to(sweep)),
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
-            cost={**_cost(run.model, run.numerics, summary), **run.cost()},
-            numerics=_tags(config.runtime, run.numerics),
+            cost=_cost(run.model, run.numerics, summary, config.runtime, run.cost()),
+            numerics=_tags(config.runtime, run.numerics, run.model),
             hardware=hardware_label(run.numerics.device),
             drawn=run.mixture.drawn(),
+            warnings=tuple(warnings),
+        )
+
+    def _train_elsewhere(self, request: TrainRequest, folder: Path) -> RungReport:
+        """As `_train`, by a trainer of the user's own: called once, to the end of the budget."""
+        config, key = request.config, request.run_key
+        # What is in memory would stand beside the trainer.
+        self._drop()
+        if cuda.is_available():
+            cuda.empty_cache()
+        numerics, sweep = numerics_of(config.runtime), Path(request.sweep_folder)
+        with ExitStack() as stack:
+            spool = stack.enter_context(closing(Spool(sweep / "spool", key)))
+            trained = stack.enter_context(
+                trained_elsewhere(
+                    config,
+                    request.seed,
+                    folder,
+                    folder / LOG,
+                    lambda tokens, values: spool.metrics(key, tokens, values),
+                )
+            )
+            curves = trained.curves
+            left = load_left(trained.output, config, self._bases, numerics)
+            warnings = [*curves.warnings(), *left.warnings(config)]
+            results = self._score_all(
+                left.model,
+                left.codec,
+                config.suites,
+                config.model,
+                config.runtime,
+                Prompting(),
+                curves.spent_tokens,
+                warnings,
+            )
+            kept = folder / "model" if request.keep_model else None
+            if kept is not None:
+                card = {
+                    "run_key": key,
+                    "tokens": curves.spent_tokens,
+                    "examples": curves.spent_examples,
+                    "base": {"name": config.model.name, "digest": config.model.digest},
+                }
+                keep_left(trained.output, kept, left, card, CARD)
+        items = folder / "items-r0.parquet"
+        write_items(items, [(key, r.scores) for r in results])
+        summary = summarise(results)
+        loss = {} if curves.last_loss is None else {"train/loss": curves.last_loss}
+        tags = _tags(config.runtime, numerics, left.model)
+        return RungReport(
+            run_key=key,
+            rung=0,
+            tokens=curves.spent_tokens,
+            examples=curves.spent_examples,
+            final=True,
+            metrics={**summary.metrics, **loss},
+            items_path=str(items.relative_to(sweep)),
+            model_folder=None if kept is None else str(kept.relative_to(sweep)),
+            # Without peak memory: the trainer's is not known.
+            cost={**summary.cost, **left.cost(trained.seconds, curves.spent_tokens)},
+            numerics={"engine": OWN, **{name: tags[name] for name in SCORING_TAGS}},
+            hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
         )
 
@@ -181,11 +284,14 @@ class Jobs:
             final=True,
             metrics=summary.metrics,
             items_path=str(items.relative_to(sweep)),
-            cost={
-                **_cost(model, numerics, summary),
-                "parameters": float(count_parameters(model)["parameters"]),
-            },
-            numerics=_tags(config.runtime, numerics),
+            cost=_cost(
+                model,
+                numerics,
+                summary,
+                config.runtime,
+                {"parameters": float(count_parameters(model)["parameters"])},
+            ),
+            numerics=_tags(config.runtime, numerics, model),
             hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
         )
@@ -193,13 +299,17 @@ class Jobs:
     def _to_score(
         self, config: ScoreConfig, numerics: Numerics, sweep: Path, card: Mapping[str, Any]
     ) -> tuple[nn.Module, Codec]:
-        if config.checkpoint is not None and card["method"] == "full":
-            model = load_model(sweep / config.checkpoint, numerics.dtype).to(numerics.device)
-            return model, self._bases.codec(config.model, model)
-        base = self._bases.load(config.model, numerics.dtype, numerics.device)
+        ref = config.model
         if config.checkpoint is None:
+            base = self._bases.load(ref, numerics.dtype, numerics.device, numerics.attention)
             return base.model, base.codec
-        return load_adapter(base.model, str(sweep / config.checkpoint)), base.codec
+        tuned = sweep / config.checkpoint
+        if has_adapter(card["method"]):
+            base = load_base(self._bases, ref, card["method"], numerics)
+            return load_adapter(base.model, str(tuned)), base.codec
+        model = load_model(tuned, numerics.dtype, numerics.attention, ref.trust_remote_code)
+        model = model.to(numerics.device)
+        return model, self._bases.codec(ref, model)
 
     def _score_all(
         self,
@@ -222,8 +332,20 @@ class Jobs:
                     f"{items.shortened} of {len(items.rows)} items of {suite.split}/{suite.name} "
                     f"were cut to the model's {limit} positions"
                 )
-            results.append(score_suite(model, codec, items, runtime.scoring_batch_size, tokens))
+            beside = None
+            if scorer(suite.scorer).needs == "base":
+                beside = self._beside(model, ref, runtime)
+            batch = runtime.scoring_batch_size
+            results.append(score_suite(model, codec, items, batch, tokens, beside))
         return results
+
+    def _beside(self, model: nn.Module, ref: ModelRef, runtime: Runtime) -> Beside:
+        """The base beside a tuned model: the same weights with adapters off, or its own copy."""
+        if is_wrapped(model):
+            return lambda: adapters_off(model)
+        numerics = numerics_of(runtime)
+        base = self._bases.load(ref, numerics.dtype, numerics.device, numerics.attention).model
+        return lambda: nullcontext(base)
 
     def _drop(self) -> None:
         if self._run is not None:
@@ -274,18 +396,54 @@ def _card(config: ScoreConfig, sweep: Path) -> dict[str, Any]:
     return card
 
 
-def _cost(model: nn.Module, numerics: Numerics, summary: Summary) -> dict[str, float]:
-    return {**summary.cost, "peak_memory_bytes": float(peak_memory_bytes(numerics.device))}
+def _cost(
+    model: nn.Module,
+    numerics: Numerics,
+    summary: Summary,
+    runtime: Runtime,
+    own: Mapping[str, float],
+) -> dict[str, float]:
+    """Costs as `core.record.RungReport.cost` names them.
+
+    Args:
+        own: What is known of the run's training, or of the model.
+    """
+    cost = {**summary.cost, "peak_memory_bytes": float(peak_memory_bytes(numerics.device)), **own}
+    if numerics.device.type == "cuda":
+        busy = cost.get("train_seconds", 0.0) + cost["score_seconds"]
+        cost["gpu_seconds"] = busy * runtime.world_size
+    dtype = str(numerics.dtype).removeprefix("torch.")
+    return figures(plain(model).config.to_dict(), dtype) | cost
 
 
-def _tags(runtime: Runtime, numerics: Numerics) -> dict[str, str]:
+def _energy(runtime: Runtime) -> float | None:
+    """See `energy_joules`; of one GPU, so unknown where several ranks have one each."""
+    if runtime.device == "cpu" or runtime.world_size > 1 or not cuda.is_available():
+        return None
+    return energy_joules(device("cuda", cuda.current_device()))
+
+
+def _with_energy(report: RungReport, before: float | None, runtime: Runtime) -> RungReport:
+    """With what the GPU has drawn during this job, whoever else was on it."""
+    after = _energy(runtime)
+    if before is None or after is None:
+        return report
+    return report.model_copy(update={"cost": {**report.cost, "energy_joules": after - before}})
+
+
+def _tags(runtime: Runtime, numerics: Numerics, model: nn.Module) -> dict[str, str]:
     """What like for like needs to be equal, with `auto` resolved."""
     return {
         "engine": runtime.engine,
         "zero_stage": str(runtime.zero_stage),
         "world_size": str(runtime.world_size),
         "micro_batch_size": str(runtime.micro_batch_size or "batch"),
+        "packing": str(runtime.packing).lower(),
         "scoring_batch_size": str(runtime.scoring_batch_size),
         "device": numerics.device.type,
         "dtype": str(numerics.dtype).removeprefix("torch."),
+        "attention": plain(model).config._attn_implementation,
+        "gradient_checkpointing": str(runtime.gradient_checkpointing).lower(),
+        "compile": str(runtime.compile).lower(),
+        **({} if runtime.deepspeed is None else {"deepspeed": fingerprint(runtime.deepspeed)}),
     }

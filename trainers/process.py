@@ -4,7 +4,7 @@ import logging
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -57,6 +57,25 @@ def peak_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def energy_joules(device: torch.device) -> float | None:
+    """What the GPU has drawn since its driver was loaded, by NVML; None where that is not known: on
+    a CPU, without `nvidia-ml-py`, on GPUs that do not count it (before Volta, shared by MIG)."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        uuid = torch.cuda.get_device_properties(device).uuid
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+    except pynvml.NVMLError as error:
+        log.info("energy is not measured (%s)", error)
+        return None
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Appends what is logged in the context to `path`, besides where it goes anyway."""
@@ -68,4 +87,6 @@ def logging_to(path: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        # On a full disk: what the log lacks is in the reply.
+        with suppress(OSError):
+            handler.close()

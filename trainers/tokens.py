@@ -92,7 +92,9 @@ class Codec:
         return ids if ids and unknown not in ids else [self.end_id]
 
 
-def load_codec(folder: str, name: str, embedding_rows: int) -> Codec:
+def load_codec(
+    folder: str, name: str, embedding_rows: int, trust_remote_code: bool = False
+) -> Codec:
     """Reads the tokenizer of a model folder.
 
     Args:
@@ -105,7 +107,7 @@ def load_codec(folder: str, name: str, embedding_rows: int) -> Codec:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     except (OSError, ValueError) as error:
         raise UserError(

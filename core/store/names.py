@@ -104,8 +104,9 @@ def original_key(encoded: str, tags: Mapping[str, str] | None = None) -> str:
 
 def _segment(segment: str) -> str:
     """Escapes one part between single inner slashes; slashes left in it are illegal ones."""
-    if segment in (".", ".."):
-        return f"_x2E_{segment[1:]}"
+    if segment == "." or segment.startswith(".."):
+        # MLflow takes a key that begins so (`..a` too) for a path that leads out.
+        return f"_x2E_{_segment(segment[1:])}" if len(segment) > 2 else f"_x2E_{segment[1:]}"
     escaped = re.sub(r"_(?=x)", "_x5F_", segment)
     return re.sub(r"[^\w.\- :]", lambda m: f"_x{ord(m.group()):X}_", escaped)
 

@@ -2,22 +2,26 @@
 
 import argparse
 import json
+import os
+import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK
-from keepgain.core.rows import Row
+from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK, UserError
 from keepgain.core.units import human_count
 from keepgain.sweeps.check import check
 from keepgain.sweeps.cli.common import add_spec
 from keepgain.sweeps.gates.findings import Finding, has_errors, render_finding
 from keepgain.sweeps.prepare import Prepared, prepare
+from keepgain.sweeps.show import ShownRow, render_rows, shown_rows
 from keepgain.sweeps.spec import load_spec
 
 EXAMPLES = """examples:
   sweep check sweep.yaml
   sweep check sweep.yaml --profile smoke
-  sweep check sweep.yaml --show 3          # how the first rows are read
+  sweep check sweep.yaml --show 3          # rows as they are trained on, the loss marked
+  sweep check sweep.yaml --show 3 --model Qwen3-1.7B
   sweep check sweep.yaml --json | jq .findings
 exit code: 0 no errors (warnings are allowed), 2 otherwise
 """
@@ -33,7 +37,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_spec(parser)
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="print N rows a source")
+    parser.add_argument(
+        "--show",
+        type=int,
+        default=0,
+        metavar="N",
+        help="print N training rows of each source after the chat template, the loss marked",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="of --show: whose tokenizer; default: the first model's"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -43,10 +56,14 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_spec(args.spec, args.profile)
     prepared = prepare(loaded, None, _say if not args.json else None)
     findings = check(prepared)
+    shown = _shown(prepared, args.show, args.model) if args.show > 0 else {}
     if args.json:
-        print(json.dumps(summary(prepared, findings), indent=2, ensure_ascii=False))
+        facts = summary(prepared, findings)
+        if shown:
+            facts["shown"] = {n: [row.to_json() for row in rows] for n, rows in shown.items()}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print(render(prepared, findings, args.show))
+        print(render(prepared, findings, shown, args.model))
     return EXIT_BAD_INPUT if has_errors(findings) else EXIT_OK
 
 
@@ -71,6 +88,9 @@ def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
                 "train_tokens": {
                     m: prepared.token_stats[m, f"{s.name}/train"].tokens for m in models
                 },
+                "cut_rows": {
+                    m: prepared.token_stats[m, f"{s.name}/train"].over_length for m in models
+                },
             }
             for s in prepared.sources.values()
         ],
@@ -90,14 +110,24 @@ def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def render(prepared: Prepared, findings: list[Finding], show: int = 0) -> str:
-    """The same for people."""
+def render(
+    prepared: Prepared,
+    findings: list[Finding],
+    shown: Mapping[str, list[ShownRow]] | None = None,
+    model: str | None = None,
+) -> str:
+    """The same for people.
+
+    Args:
+        shown: Source → rows to print.
+        model: Whose tokens they are; None: the first model's.
+    """
     facts = summary(prepared, findings)
     errors = sum(f.severity == "error" for f in findings)
     lines = [*map(render_finding, findings), ""] if findings else []
     lines.append(f"sweep {prepared.sweep_id}")
-    for model in facts["models"]:
-        lines.append(f"  model   {model['name']:<16} {human_count(model['parameters'])} parameters")
+    for base in facts["models"]:
+        lines.append(f"  model   {base['name']:<16} {human_count(base['parameters'])} parameters")
     lines += [_source_line(prepared, source) for source in facts["sources"]]
     for suite in facts["suites"]:
         items = suite["items"]
@@ -110,10 +140,13 @@ def render(prepared: Prepared, findings: list[Finding], show: int = 0) -> str:
     lines.append(
         f"  budget  {human_count(prepared.budget)} {prepared.budget_unit} a trial{_why(prepared)}"
     )
-    for source in prepared.sources.values() if show else ():
-        lines += ["", f"{source.name} ({source.format}), the first rows as they are read:"]
-        rows = zip(source.train.rows[:show], source.train.places, strict=False)
-        lines += [_shown(row, place) for row, place in rows]
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for name, rows in (shown or {}).items():
+        source, tokens_of = prepared.sources[name], model or prepared.models[0].ref.name
+        title = f"{name} ({source.format}), the first rows as {tokens_of} is trained on them"
+        width = shutil.get_terminal_size((100, 24)).columns
+        lines += ["", render_rows(title, rows, colour, width)]
+    lines += [""] if shown else []
     warnings = len(findings) - errors
     lines.append(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return "\n".join(lines)
@@ -143,16 +176,13 @@ def _why(prepared: Prepared) -> str:
     return why
 
 
-def _shown(row: Row, place: str) -> str:
-    if row.kind == "text":
-        return f"  {place}  {_short(row.text)}"
-    extra = f"  [context: {_short(row.context)}]" if row.context else ""
-    return f"  {place}  {_short(row.question())}  →  {_short(row.answer)}{extra}"
-
-
-def _short(text: str, limit: int = 160) -> str:
-    flat = json.dumps(text, ensure_ascii=False)
-    return flat if len(flat) <= limit else flat[: limit - 4] + '..."'
+def _shown(prepared: Prepared, count: int, model: str | None) -> dict[str, list[ShownRow]]:
+    names = [m.ref.name for m in prepared.models]
+    if model is not None and model not in names:
+        raise UserError(f"no model '{model}' in this sweep.", hint=f"Known: {', '.join(names)}.")
+    of = prepared.model(model or names[0])
+    max_length = prepared.spec.training.max_length
+    return {s.name: shown_rows(s, of, max_length, count) for s in prepared.sources.values()}
 
 
 def _say(line: str) -> None:

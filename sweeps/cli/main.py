@@ -11,7 +11,8 @@ from importlib import import_module
 from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
 
 COMMANDS = (
-    "init", "check", "plan", "run", "list", "status", "stop", "pause", "add", "logs", "ui",
+    "init", "check", "plan", "run", "list", "status", "stop", "pause", "add", "logs", "export",
+    "ui",
 )  # fmt: skip
 
 EPILOG = """examples:
@@ -24,6 +25,7 @@ EPILOG = """examples:
   sweep list --costs --by month   # tokens, hours, money
   sweep ui                        # the MLflow UI on this store
   analyze last                    # which model size and settings to use
+  sweep export last --to model    # the model that it decided for, with a model card
   ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
 """
 

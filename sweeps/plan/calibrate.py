@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from keepgain.cluster.process import WorkerLost, WorkerProcess
+from keepgain.cluster.process import WorkerLost
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.config import SuiteRef, TrialConfig
 from keepgain.core.errors import UserError
 from keepgain.core.launch import LaunchSpec, ResourceRequest
@@ -18,9 +19,10 @@ from keepgain.core.rows import write_rows
 from keepgain.core.units import human_count
 from keepgain.core.work import TrainRequest, WorkReply
 from keepgain.sweeps.crew import worker_env
+from keepgain.sweeps.methods import methods_of
 from keepgain.sweeps.plan.measured import Measured, suites_label
 from keepgain.sweeps.plan.speed import Hardware
-from keepgain.sweeps.plan.trial import largest_config, methods_of
+from keepgain.sweeps.plan.trial import largest_config
 from keepgain.sweeps.prepare import Prepared, store
 from keepgain.sweeps.spec import spec_space
 
@@ -43,18 +45,27 @@ def calibrate(prepared: Prepared, hardware: Hardware, say: Callable[[str], None]
     Raises:
         UserError: A worker failed, e.g. for memory; the message says by what.
     """
+    if prepared.trainer is not None:
+        raise UserError(
+            "the sweep has a trainer of its own, whose speed is not measured.",
+            where="--calibrate",
+            hint="Leave it out; the plan's times are then of Keepgain's own trainer.",
+        )
     space, found = spec_space(prepared.loaded), []
     with tempfile.TemporaryDirectory(prefix="keepgain-calibrate-") as name:
         folder = Path(name)
         stored = store(prepared, folder)
         suites = _sampled(stored, folder)
         for model in stored.models:
-            for method in methods_of(stored, space):
+            for method in methods_of(stored.spec, space):
                 say(f"calibrating {model.ref.name} by {method}")
                 config = _short(largest_config(stored, space, model.ref.name, method), suites)
-                env = worker_env(ResourceRequest(cpus=hardware.cpus, gpus=hardware.gpus))
-                log = folder / "worker.log"
-                worker = WorkerProcess(LaunchSpec(entry_point=WORKER, env=env, log_path=str(log)))
+                ranks = config.runtime.world_size
+                env = worker_env(ResourceRequest(cpus=hardware.cpus, gpus=hardware.gpus), ranks)
+                log = str(folder / "worker.log")
+                worker = Ranks(
+                    LaunchSpec(entry_point=WORKER, env=env, log_path=log, world_size=ranks)
+                )
                 try:
                     measured = _measure(worker, config, folder, model.parameters)
                 finally:
@@ -64,7 +75,7 @@ def calibrate(prepared: Prepared, hardware: Hardware, say: Callable[[str], None]
     return found
 
 
-def _measure(worker: WorkerProcess, config: TrialConfig, folder: Path, parameters: int) -> Measured:
+def _measure(worker: Ranks, config: TrialConfig, folder: Path, parameters: int) -> Measured:
     warm = _rung(worker, config, folder, 0)
     for rung in range(1, len(STEPS)):
         report = _rung(worker, config, folder, rung)
@@ -85,7 +96,7 @@ def _measure(worker: WorkerProcess, config: TrialConfig, folder: Path, parameter
     )
 
 
-def _rung(worker: WorkerProcess, config: TrialConfig, folder: Path, rung: int) -> RungReport:
+def _rung(worker: Ranks, config: TrialConfig, folder: Path, rung: int) -> RungReport:
     """Trains to a rung.
 
     Raises:
@@ -95,7 +106,7 @@ def _rung(worker: WorkerProcess, config: TrialConfig, folder: Path, rung: int) -
         config=config, seed=0, rung=rung, sweep_folder=str(folder), keep_checkpoint=False
     )
     try:
-        answer = worker.request(request.model_dump(mode="json"), LONGEST_SECONDS)
+        answer = worker.request(request.model_dump(mode="json"), timeout_seconds=LONGEST_SECONDS)
     except WorkerLost as lost:
         raise _failed(config, str(lost)) from None
     reply = WorkReply.model_validate(answer)

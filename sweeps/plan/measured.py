@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from keepgain.core.config import has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.record import RungReport
 from keepgain.core.schema import StrictModel
@@ -88,8 +89,10 @@ def _of_run(run: RunState, busy: dict[tuple[str, int], float]) -> Measured | Non
     report, config = run.last_report, run.asked.config
     if report is None or not report.hardware or not report.cost.get("train_seconds"):
         return None
+    if config.get("trainer"):  # what is planned with is the speed of Keepgain's own
+        return None
     cost, adapters = report.cost, 0
-    if config["method"] == "lora":
+    if has_adapter(config["method"]):
         adapters = int(cost["trainable_parameters"])
     items = sum(s["items"] for s in config["suites"])
     return Measured(

@@ -4,17 +4,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from keepgain.core.config import Method, TrialConfig
+from keepgain.core.config import (
+    LORA_FAMILY,
+    LoraSettings,
+    Method,
+    SuiteRef,
+    TrialConfig,
+    has_adapter,
+)
 from keepgain.core.errors import UserError
 from keepgain.core.schema import StrictModel
+from keepgain.core.scorers import scorer
 from keepgain.sweeps.base_models import BaseModel
+from keepgain.sweeps.methods import methods_of
 from keepgain.sweeps.plan.measured import Measured, suites_label
 from keepgain.sweeps.plan.speed import Hardware, Scoring, Speed, choose_speed
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.dimensions import ends
 from keepgain.sweeps.search.space import Space
-from keepgain.trainers.cost import BYTES, Shape, lora_parameters, shape_of, training_flops
+from keepgain.trainers.cost import BYTES, adapter_parameters, peft_rank, training_flops
 from keepgain.trainers.memory import Estimate, Part, memory_by_stage, training_memory
+from keepgain.trainers.shape import Shape, shape_of
 
 CHECKPOINT_BYTES = 12
 """Of a paused trial, per trained parameter: weights and two moments in float32."""
@@ -87,9 +97,9 @@ def model_plan(
     tokens = round(tokens_per_trial(prepared, name) * max(durations))
     scoring = _scoring(prepared, model, n, hardware.dtype)
     methods = []
-    for method in methods_of(prepared, space):
+    for method in methods_of(prepared.spec, space):
         config = largest_config(prepared, space, name, method)
-        adapters = None if config.lora is None else _adapters(model, shape, config)
+        adapters = _adapters(model, shape, config)
         trained = model.parameters if adapters is None else adapters
         length = _longest(prepared, model, config)
         memory = _memory(model, shape, config, adapters, length, hardware)
@@ -138,11 +148,6 @@ def model_plan(
     )
 
 
-def methods_of(prepared: Prepared, space: Space) -> tuple[Method, ...]:
-    """The methods that trials may train by."""
-    return _values(space, "method", prepared.spec.training.method)
-
-
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
@@ -153,15 +158,17 @@ def _scoring(prepared: Prepared, model: BaseModel, non_embedding: int, dtype: st
         for s in prepared.suites.values()
     }
     batch, steps = prepared.spec.training.scoring_batch_size, 0
+    tokens = 0
     for ref in prepared.score_suites("validation"):
-        if ref.scorer == "exact_match":
+        tokens += round(stats[ref.name].tokens * _passes(prepared, ref))
+        if scorer(ref.scorer).generates:
             each = stats[ref.name].answer_tokens / max(1, stats[ref.name].rows) + USUAL_ANSWER
             longest = min(each, ref.max_new_tokens or math.inf)
             steps += math.ceil(ref.items / batch) * math.ceil(longest)
     return Scoring(
         suites=suites_label((s.name, s.scorer) for s in prepared.score_suites("validation")),
         items=sum(s.items for s in prepared.score_suites("validation")),
-        tokens=sum(s.tokens for s in stats.values()),
+        tokens=tokens,
         decoding_steps=steps,
         batch_size=batch,
         non_embedding=non_embedding,
@@ -169,8 +176,16 @@ def _scoring(prepared: Prepared, model: BaseModel, non_embedding: int, dtype: st
     )
 
 
+def _passes(prepared: Prepared, ref: SuiteRef) -> float:
+    """Times that an item of the suite goes through the model, generation of an answer apart."""
+    if scorer(ref.scorer).needs == "base":
+        return 2.0
+    counts = prepared.suites[ref.name].choice_counts("validation")
+    return sum(counts) / len(counts) if counts else 1.0
+
+
 def _shape(model: BaseModel) -> Shape | None:
-    """None for a family that `trainers.cost` does not know; its stored tensors are used then."""
+    """None for a family that `trainers.shape` does not know; its stored tensors are used then."""
     try:
         return shape_of(model.config, str(model.folder / "config.json"))
     except UserError:
@@ -186,12 +201,15 @@ def _non_embedding(model: BaseModel) -> int:
     )
 
 
-def _adapters(model: BaseModel, shape: Shape | None, config: TrialConfig) -> int:
-    assert config.lora is not None
+def _adapters(model: BaseModel, shape: Shape | None, config: TrialConfig) -> int | None:
+    """Parameters of the adapter; None where all weights train."""
     if shape is not None:
-        return lora_parameters(shape, config.lora.rank, config.lora.targets)
+        return adapter_parameters(shape, config)
+    if not has_adapter(config.method):
+        return None
     matrices = [s for _, s in model.parameter_shapes if len(s) == 2]
-    return config.lora.rank * sum(a + b for a, b in matrices)
+    rank = peft_rank(config.peft) if config.peft else (config.lora or LoraSettings()).rank
+    return rank * sum(a + b for a, b in matrices)
 
 
 def _longest(prepared: Prepared, model: BaseModel, config: TrialConfig) -> int:
@@ -231,7 +249,7 @@ def largest_config(prepared: Prepared, space: Space, model: str, method: Method)
     params: dict[str, object] = {"method": method, "learning_rate": training.learning_rate or 0.0}
     for name in ("batch_size", "max_length"):
         params[name] = max(_values(space, name, getattr(training, name)))
-    if method == "lora":
+    if method in LORA_FAMILY:
         params["lora.rank"] = max(_values(space, "lora.rank", training.lora.rank))
     return prepared.trial_config(model, params)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keepgain.core.config import LORA_FAMILY
 from keepgain.core.errors import UserError
 from keepgain.sweeps.search.dimensions import Choice, Dimension, Fixed, Ordered
 from keepgain.sweeps.search.searchable import nearest
@@ -35,24 +36,31 @@ def parse_conditions(
         for parent, values in (raw or {}).items()
     }
     if name.startswith("lora."):
-        if found.get("method", ("lora",)) != ("lora",):
+        methods = _lora_methods(name, dimensions, f"{where}.{name}")
+        if not set(found.setdefault("method", methods)) <= set(methods):
             raise UserError(
-                f"{name} exists only where the method is lora, and its condition names another.",
+                f"{name} exists only where the method is {_FAMILY}, and its condition names "
+                "another.",
                 where=f"{where}.{name}",
                 hint="Leave `method` out of its `when:`.",
             )
-        found["method"] = _lora_only(name, dimensions, f"{where}.{name}")
     return tuple(sorted(found.items()))
 
 
-def _lora_only(name: str, dimensions: Mapping[str, Dimension], where: str) -> tuple[Any, ...]:
-    if "method" in dimensions and "lora" in _values(dimensions["method"]):
-        return ("lora",)
-    raise UserError(
-        f"{name} is searched, but no trial has the method lora.",
-        where=where,
-        hint="Add `method: [full, lora]` or `method: lora`, or leave it out.",
-    )
+_FAMILY = f"{', '.join(LORA_FAMILY[:-1])} or {LORA_FAMILY[-1]}"
+
+
+def _lora_methods(name: str, dimensions: Mapping[str, Dimension], where: str) -> tuple[Any, ...]:
+    """Methods of the space that have settings under `lora.`."""
+    methods = _values(dimensions["method"]) if "method" in dimensions else ()
+    found = tuple(m for m in methods if m in LORA_FAMILY)
+    if not found:
+        raise UserError(
+            f"{name} is searched, but no trial has the method {_FAMILY}.",
+            where=where,
+            hint="Add `method: [full, lora]` or `method: lora`, or leave it out.",
+        )
+    return found
 
 
 def _values(dimension: Dimension) -> tuple[Any, ...]:

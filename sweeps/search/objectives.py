@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keepgain.core.config import SuiteRef
-from keepgain.core.metrics import Direction, metric
+from keepgain.core.metrics import Direction
+from keepgain.core.scorers import metric_of
 
 FORGETTING_OVER_LIMIT = "forgetting_over_limit"
 
@@ -79,7 +80,7 @@ def objectives(
     drops: dict[str, float] = {}
     for suite in suites:
         key = f"{suite.split}/{suite.name}"
-        better = metric(suite.scorer).sign * (tuned[key] - base[key])
+        better = metric_of(suite.scorer).sign * (tuned[key] - base[key])
         if suite.measures == "gain":
             gains.append(better)
         elif suite.measures == "forgetting":

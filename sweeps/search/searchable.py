@@ -7,11 +7,19 @@ the budget and its rungs, `replay_share` and `synthetic_share` for the mixture.
 
 import difflib
 import math
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from keepgain.core.config import Count, LoraSettings, Positive, Share, TrialConfig
+from keepgain.core.config import (
+    Count,
+    LoraSettings,
+    Positive,
+    RetentionSettings,
+    Share,
+    TrialConfig,
+)
 from keepgain.core.errors import UserError
 
 
@@ -56,10 +64,19 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
             "max_grad_norm",
             "batch_size",
             "max_length",
+            "dropout",
+            "label_smoothing",
+            "neftune_alpha",
+            "group_dro_step",
+            "balance_strength",
         )
     },
     **{f"lora.{name}": _field(LoraSettings, name) for name in ("rank", "alpha", "dropout")},
     "lora.targets": TypeAdapter(Annotated[str, BeforeValidator(_join_targets)]),
+    **{
+        f"retention.{name}": _field(RetentionSettings, name)
+        for name in ("l2_sp", "ewc", "lwf", "kl", "temperature")
+    },
     "duration": TypeAdapter(Positive),
     "rows": TypeAdapter(Count),
     REPLAY_SHARE: TypeAdapter(Share),
@@ -67,6 +84,16 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
 }
 """Name in a space → the type of what it sets; `mixture` is apart. `duration` is a factor on the
 budget, `rows` the size of a nested subset of each task source (see `TrialConfig.rows`)."""
+
+
+_OF_TRAINER = re.compile(r"trainer\.(?!path$)[A-Za-z_][A-Za-z0-9_-]{0,39}")
+_PLAIN: TypeAdapter[Any] = TypeAdapter(bool | int | float | str)
+
+
+def setting_type(name: str) -> TypeAdapter[Any] | None:
+    """What a setting accepts; None for a name that cannot be searched. `trainer.NAME` is a setting
+    of the user's own trainer: any plain value."""
+    return _PLAIN if _OF_TRAINER.fullmatch(name) else SEARCHABLE.get(name)
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -82,7 +109,7 @@ def check_value(name: str, raw: Any, where: str, hint: str | None = None) -> Any
     """The value as the trial's field holds it, e.g. 1 as 1.0 for a learning rate.
 
     Args:
-        name: A name in `SEARCHABLE`.
+        name: One that `setting_type` knows.
         raw: The value in the YAML file.
         where: `file:space.NAME`, for messages.
         hint: What to do where a real number is given for a whole one.
@@ -93,7 +120,9 @@ def check_value(name: str, raw: Any, where: str, hint: str | None = None) -> Any
     if isinstance(raw, float) and not math.isfinite(raw):
         raise UserError(f"not a finite number (given: {raw!r}).", where=where)
     try:
-        return SEARCHABLE[name].validate_python(raw, strict=True)
+        accepted = setting_type(name)
+        assert accepted is not None, name
+        return accepted.validate_python(raw, strict=True)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         whole = isinstance(raw, float) and "integer" in message

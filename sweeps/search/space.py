@@ -27,6 +27,7 @@ from keepgain.sweeps.search.searchable import (
     SEARCHABLE,
     SYNTHETIC_SHARE,
     nearest,
+    setting_type,
 )
 
 
@@ -237,7 +238,7 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
         if name == MIXTURE:
             continue
         here = f"{where}:space.{name}"
-        if name not in SEARCHABLE:
+        if setting_type(name) is None:
             hint = nearest(name, [*SEARCHABLE, MIXTURE])
             raise UserError(f"unknown parameter '{name}'.", where=here, hint=hint)
         dimensions[name], conditions[name] = parse_dimension(name, raw[name], here)

@@ -6,7 +6,7 @@ from keepgain.core.record import SpaceDimension
 from keepgain.sweeps.search.conditions import Parameter
 from keepgain.sweeps.search.dimensions import Choice, Ordered, Real, Whole
 from keepgain.sweeps.search.mixture import MIXTURE
-from keepgain.sweeps.search.searchable import SEARCHABLE
+from keepgain.sweeps.search.searchable import setting_type
 from keepgain.sweeps.search.space import Space
 
 
@@ -57,7 +57,9 @@ def _limits(name: str, values: tuple[Any, ...]) -> tuple[float | None, float | N
     """What the setting itself accepts at least and at most; None: no limit."""
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None, None
-    schema = SEARCHABLE[name].json_schema()
+    accepted = setting_type(name)
+    assert accepted is not None, "the space was read"
+    schema = accepted.json_schema()
     number = next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), schema)
     least, most = number.get("minimum"), number.get("maximum")
     if (beyond := number.get("exclusiveMinimum")) is not None:

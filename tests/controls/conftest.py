@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-from keepgain.cluster.process import WorkerProcess
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.launch import LaunchSpec
 from keepgain.trainers.process import prepare_libraries
 from tests.controls.world import World, make_world
@@ -21,9 +21,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
     """Another process, as a sweep starts it."""
     log = tmp_path_factory.mktemp("worker") / "worker.log"
-    process = WorkerProcess(LaunchSpec(entry_point="keepgain.trainers.worker", log_path=str(log)))
+    process = Ranks(LaunchSpec(entry_point="keepgain.trainers.worker", log_path=str(log)))
     yield process
     process.close()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from keepgain.cluster.process import WorkerProcess
+from keepgain.cluster.ranks import Ranks
 from keepgain.core.config import ScoreConfig, TrialConfig
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.record import RungReport
@@ -133,7 +133,7 @@ class World:
             self.done[key] = scored(self.jobs.do(request), sweep)
         return self.done[key]
 
-    def train_elsewhere(self, worker: WorkerProcess, config: TrialConfig, **asked: Any) -> Scored:
+    def train_elsewhere(self, worker: Ranks, config: TrialConfig, **asked: Any) -> Scored:
         """Trains in another process; nothing of it is kept for other tests."""
         request = TrainRequest(config=config, **asked)
         reply = worker.request(request.model_dump(mode="json"), timeout_seconds=200)

@@ -64,6 +64,7 @@ def test_completed_runs_of_other_sweeps_are_found(tmp_path: Path) -> None:
         ({"micro_batch_size": 4}, False),
         ({"device": "cuda"}, False),
         ({"dtype": "bfloat16"}, False),
+        ({"deepspeed": {"prescale_gradients": True}}, False),
         ({"scoring_batch_size": 8}, True),
     ],
 )

@@ -2,9 +2,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from keepgain.core.config import LoraSettings, Runtime
-from keepgain.trainers.cost import lora_parameters, read_shape
+from keepgain.core.config import LoraSettings, PeftSettings, Runtime
+from keepgain.trainers.cost import lora_parameters
 from keepgain.trainers.memory import Estimate, memory_by_stage, training_memory
+from keepgain.trainers.shape import read_shape
 from tests.trainers import tiny
 
 
@@ -24,6 +25,48 @@ def test_adapters_freeze_the_weights_in_the_dtype_of_computation(tmp_path):
     parts = {p.name: p.bytes for p in training_memory(shape, config, dtype="bfloat16").parts}
     assert parts["frozen weights"] == 2 * shape.parameters
     assert parts["adapters"] == 16 * 2560
+
+
+def test_qlora_holds_linear_layers_in_four_bits(tmp_path):
+    model = tiny.model_folder(tmp_path / "m")
+    shape = read_shape(tmp_path / "m")
+    lora = tiny.trial(tmp_path, model, method="lora", lora=LoraSettings(rank=4))
+    qlora = lora.model_copy(update={"method": "qlora"})
+    parts = [
+        {p.name: p.bytes for p in training_memory(shape, c, dtype="bfloat16").parts}
+        for c in (lora, qlora)
+    ]
+    packed = shape.layers * sum(x.inputs * x.outputs for x in shape.linears)
+    saved = parts[0]["frozen weights"] - parts[1]["frozen weights"]
+    # Dettmers et al. 2023: 4 bits and 0.127 of constants in place of 16.
+    assert saved == pytest.approx(packed * (16 - 4.127) / 8, abs=1)
+    assert parts[0]["adapters"] == parts[1]["adapters"]
+
+
+def test_another_tuner_is_taken_as_lora_of_its_rank_and_says_so(tmp_path):
+    model = tiny.model_folder(tmp_path / "m")
+    settings = PeftSettings.model_validate({"type": "VERA", "r": 4})
+    config = tiny.trial(tmp_path, model, method="peft", peft=settings)
+    found = next(p for p in training_memory(read_shape(tmp_path / "m"), config).parts[1:])
+    assert found.bytes == 16 * 2560
+    assert "VERA, taken as LoRA of rank 4" in found.arithmetic
+
+
+def test_gradient_checkpointing_keeps_the_input_of_each_layer_and_one_whole_layer(tmp_path):
+    model = tiny.model_folder(tmp_path / "m", layers=4)
+    shape = read_shape(tmp_path / "m")
+    plain = tiny.trial(tmp_path, model)
+    repeated = plain.model_copy(update={"runtime": Runtime(gradient_checkpointing=True)})
+    whole, less = (
+        {p.name: p for p in training_memory(shape, c, length=10).parts} for c in (plain, repeated)
+    )
+    of_one = whole["activations"].bytes // 4
+    # 8 rows of 10 tokens, 4 layers of width 16, float32.
+    assert less["activations"].bytes == 80 * 4 * 16 * 4 + of_one
+    assert "(4 layers x 16 + " in less["activations"].arithmetic
+    assert {n: p.bytes for n, p in less.items() if n != "activations"} == {
+        n: p.bytes for n, p in whole.items() if n != "activations"
+    }
 
 
 def test_a_smaller_micro_batch_needs_less_and_the_text_shows_every_sum(tmp_path):

@@ -16,6 +16,7 @@ from keepgain.trainers.checkpoint import verify
 from keepgain.trainers.jobs import Jobs
 from keepgain.trainers.methods import load_adapter
 from keepgain.trainers.models import load_model
+from tests.sweeps.test_export import base_ref, export, make_store
 from tests.trainers import tiny
 
 
@@ -47,6 +48,22 @@ def test_the_merged_model_answers_as_base_and_adapter_do(tmp_path, llama, tuned)
     assert not torch.allclose(merged, base, atol=1e-2), "the adapter changes something"
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
         assert (target / name).is_file()
+
+
+def test_an_exported_merge_is_one_whole_model_and_its_card_says_that_it_was_not_scored(
+    tmp_path, llama, tuned
+):
+    store = make_store(tmp_path / "store", base_ref(Path(llama.path)), tuned, "lora")
+    assert export(store, "last", "--to", tmp_path / "m", "--merge") == 0
+    verify(tmp_path / "m")
+    assert not [p for p in (tmp_path / "m").iterdir() if p.name.startswith("adapter")]
+    ids = torch.arange(6, 30)[None, :]
+    adapted = logits(load_adapter(load_model(llama.path, torch.float32), str(tuned)), ids)
+    assert torch.allclose(
+        logits(load_model(tmp_path / "m", torch.float32), ids), adapted, atol=1e-4
+    )
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert "merged into its base" in card and "The merged weights: scored was" in card
 
 
 def test_what_is_merged_already_is_not_merged_again(tmp_path, llama, tuned, monkeypatch):

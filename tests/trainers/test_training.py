@@ -12,11 +12,11 @@ from keepgain.core.errors import UserError
 from keepgain.core.items import read_items
 from keepgain.core.record import RungReport
 from keepgain.core.work import ScoreRequest, TrainRequest
+from keepgain.trainers.accumulate import Accumulator
 from keepgain.trainers.data import DataCache
 from keepgain.trainers.engine import micro_batch_size
 from keepgain.trainers.engine_torch import FILE
 from keepgain.trainers.jobs import Jobs
-from keepgain.trainers.loop import _accumulate
 from keepgain.trainers.methods import add_adapter, as_served, count_parameters
 from keepgain.trainers.models import BaseCache, plain
 from keepgain.trainers.reference import Prompting
@@ -137,7 +137,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path, llama):
     assert len({r.loss_tokens for r in drawn}) > 1, "rows of unequal length show a wrong mean"
     gradients = []
     for micro in (8, 4, 3, 1):
-        loss = _accumulate(run.engine, drawn, micro, run.codec.pad_id, torch.device("cpu"))
+        how = config.model_copy(update={"runtime": Runtime(micro_batch_size=micro)})
+        loss = Accumulator(run.engine, how, run.codec.pad_id)(drawn)
         found = {n: p.grad.clone() for n, p in run.model.named_parameters() if p.grad is not None}
         gradients.append((loss, found))
         run.model.zero_grad()
@@ -256,7 +257,7 @@ def test_a_checkpoint_of_another_run_or_engine_is_refused_before_training(tmp_pa
 
 def test_unsupported_layouts_are_refused(tmp_path, llama):
     for runtime, reason in (
-        (Runtime(world_size=2), "multi-worker trials"),
+        (Runtime(world_size=2), "world_size 2 is asked for, and 1 processes run"),
         (Runtime(zero_stage=2), "needs engine: deepspeed"),
     ):
         config = tiny.trial(tmp_path, llama, runtime=runtime)

@@ -73,6 +73,7 @@ def test_requests_are_answered_in_order_on_their_own_descriptor_until_input_clos
     named = {
         "train_seconds", "score_seconds", "train_flops", "peak_memory_bytes", "parameters",
         "trainable_parameters", "generated_tokens_per_second", "prompt_tokens_per_item",
+        "prefill_tokens_per_second", "seconds_per_answer_p95", "kv_cache_bytes_per_token",
     }  # fmt: skip
     assert named <= cost.keys()
     assert all(v > 0 for v in cost.values())

@@ -5,13 +5,7 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from keepgain.core.config import LoraSettings, ModelRef, SourceRef, SuiteRef, TrialConfig
 from keepgain.core.identity import file_digest, folder_digest
@@ -33,6 +27,19 @@ MARKED_TEMPLATE = (
     "{% else %}{{ message['content'] }}<|im_end|>{% endif %}{{ '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+OF_FAMILY: dict[str, dict[str, Any]] = {
+    # Rows are longer than the window of every other layer.
+    "gemma4_text": {
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "sliding_window": 8,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": len(SPECIAL) + len(ALPHABET),
+    },
+}
+"""What a family needs to be tiny, beside the sizes that all share."""
 
 
 def tokenizer(template: str | None = None, **special: Any) -> PreTrainedTokenizerFast:
@@ -83,15 +90,33 @@ def model_folder(
         "pad_token_id": None,
         **options,
     }
-    model = (
-        LlamaForCausalLM(LlamaConfig(**shared))
-        if family == "llama"
-        else Qwen3ForCausalLM(Qwen3Config(head_dim=width // heads, **shared))
-    )
+    config = AutoConfig.for_model(family, **(OF_FAMILY.get(family, {}) | shared))
+    if family == "qwen3":
+        config.head_dim = width // heads
+    model = AutoModelForCausalLM.from_config(config)
     model.to(dtype).save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
     digest = folder_digest(folder, ("*.json", "*.safetensors"))
     return ModelRef(name=folder.name, path=str(folder), digest=digest)
+
+
+def llama(folder: Path) -> ModelRef:
+    """Without a chat template."""
+    return model_folder(folder)
+
+
+def qwen3(folder: Path) -> ModelRef:
+    """With a chat template, in bfloat16, without a padding token."""
+    return model_folder(
+        folder, "qwen3", template=PLAIN_TEMPLATE, dtype=torch.bfloat16, eos_token_id=5
+    )
+
+
+def processor() -> str:
+    """Model name of this machine's processor: sums are rounded alike on equal ones."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    keys = ("vendor_id", "cpu family", "model\t")
+    return ", ".join(next(v for v in lines if v.startswith(k)).split(":")[1].strip() for k in keys)
 
 
 def sums(count: int, first: int = 0) -> list[Row]:

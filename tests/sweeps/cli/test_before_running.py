@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
-from tests.sweeps.tiny_models import make_world, write_jsonl
+from tests.sweeps.tiny_models import make_world, spec_text, write_jsonl
 
 
 def sweep(*argv: Any) -> int:
@@ -130,12 +131,37 @@ def test_check_prints_json_and_fails_on_errors(
     assert sweep("plan", "sweep.yaml") == 2
 
 
-def test_check_shows_rows_as_they_are_read(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep("init", "--model", "m0", "--data", "tickets.jsonl")
+def test_check_shows_rows_as_they_are_trained_on(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep("init", "--model", "m0", "--model", "m1", "--data", "tickets.jsonl")
     capsys.readouterr()
-    sweep("check", "sweep.yaml", "--show", 2)
-    shown = [x for x in capsys.readouterr().out.splitlines() if '"  →  "' in x]
-    assert len(shown) == 2 and "tickets.jsonl:" in shown[0]
+    assert sweep("check", "sweep.yaml", "--show", 2) == 0
+    out = capsys.readouterr().out
+    shown = [x for x in out.splitlines() if "⟦desk" in x]
+    assert len(shown) == 2 and all(x.endswith("</s>⟧") for x in shown)
+    assert re.search(r"/tickets\.jsonl:\d+: 21 tokens, 7 with loss\n", out)
+    assert "as m0 is trained on them" in out
+
+    assert sweep("check", "sweep.yaml", "--show", 2, "--model", "m1", "--json") == 0
+    ((first, _),) = json.loads(capsys.readouterr().out)["shown"].values()
+    assert len(first["ids"]) == len(first["tokens"]) == len(first["loss"])
+    loss = "".join(t for t, x in zip(first["tokens"], first["loss"], strict=True) if x)
+    assert re.fullmatch("desk [0-6]</s>", loss) and first["cut_left"] == first["cut_right"] == 0
+    with pytest.raises(UserError, match=r"no model 'm2'.*m0, m1"):
+        sweep("check", "sweep.yaml", "--show", 2, "--model", "m2")
+
+
+def test_check_counts_rows_that_are_cut(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": "x" * 60 + str(i), "answer": "a"} for i in range(400)]
+    write_jsonl(world / "tickets.jsonl", rows)
+    (world / "sweep.yaml").write_text(spec_text(["m0"]) + "training: {max_length: 50}\n")
+    sweep("check", "sweep.yaml", "--json")
+    tickets, general = json.loads(capsys.readouterr().out)["sources"]
+    assert tickets["cut_rows"] == {"m0": tickets["rows"]["train"]}
+    assert general["cut_rows"] == {"m0": 0}
+    sweep("check", "sweep.yaml")
+    assert "longer than max_length 50: their prompts are cut" in capsys.readouterr().out
 
 
 def test_plan_prints_json(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +199,8 @@ def test_check_and_plan_import_neither_torch_nor_ray_nor_mlflow(world: Path) -> 
         "    parser = argparse.ArgumentParser(); subs = parser.add_subparsers()\n"
         "    import_module('keepgain.sweeps.cli.' + name).add_parser(subs)\n"
         "    if name != 'init':\n"
-        "        args = parser.parse_args([name, 'sweep.yaml']); args.run(args)\n"
+        "        more = ['--show', '1'] if name == 'check' else []\n"
+        "        args = parser.parse_args([name, 'sweep.yaml', *more]); args.run(args)\n"
         "heavy = {'torch', 'ray', 'mlflow', 'transformers'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )

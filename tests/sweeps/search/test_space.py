@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from keepgain.core.config import LoraSettings, TrialConfig
+from keepgain.core.config import LoraSettings, RetentionSettings, TrialConfig
 from keepgain.core.errors import UserError
 from keepgain.sweeps.search.searchable import SEARCHABLE
 from keepgain.sweeps.search.space import parse_space
@@ -77,6 +77,7 @@ def test_settings_of_draws():
 
 def test_settings_fit_the_trial_configuration():
     names = set(TrialConfig.model_fields) | {f"lora.{n}" for n in LoraSettings.model_fields}
+    names |= {f"retention.{n}" for n in RetentionSettings.model_fields}
     of_several = {"duration", "replay_share", "synthetic_share"}
     assert set(SEARCHABLE) - of_several <= names
 
@@ -258,7 +259,7 @@ FAULTS = [
     ({"model": ["a"]}, "space.model", "unknown parameter"),
     ({"learning_rate": []}, "space.learning_rate", "at least one value"),
     ({"learning_rate": [1, 1.0]}, "space.learning_rate", "in the list twice"),
-    ({"method": ["full", "qlora"]}, "space.method", "'full' or 'lora'"),
+    ({"method": ["full", "qlra"]}, "space.method", "'full', 'lora', 'rslora', 'dora', 'qlora' or"),
     ({"batch_size": 0}, "space.batch_size", "greater than or equal to 1"),
     ({"batch_size": "8"}, "space.batch_size", "valid integer"),
     ({"batch_size": True}, "space.batch_size", "valid integer"),
@@ -359,6 +360,19 @@ def test_faults_name_the_key_and_what_to_do(raw, key, message):
         space_of(raw)
     assert error.value.where == f"sweep.yaml:{key}"
     assert message in str(error.value)
+
+
+def test_settings_of_adapters_exist_for_every_method_of_the_family():
+    methods = ["full", "lora", "dora", "peft"]
+    space = space_of({"method": methods, "lora.rank": [4, 8]})
+    drawn = {p["method"]: "lora.rank" in p for p, _ in draws(space, 100)}
+    assert drawn == {"full": False, "lora": True, "dora": True, "peft": False}
+    narrow = {"choice": [4, 8], "when": {"method": "dora"}}
+    space = space_of({"method": methods, "lora.rank": narrow})
+    drawn = {p["method"]: "lora.rank" in p for p, _ in draws(space, 100)}
+    assert drawn == {"full": False, "lora": False, "dora": True, "peft": False}
+    with pytest.raises(UserError, match="only where the method is lora, rslora, dora or qlora"):
+        space_of({"method": methods, "lora.rank": {"value": 4, "when": {"method": "peft"}}})
 
 
 def test_conditions_on_conditions():

@@ -1,0 +1,165 @@
+"""Takes a tuned model out of a sweep: a folder that others load, with a model card.
+
+Confirmed trials keep their weights in the sweep's folder for as long as that stays. They are
+checked against their manifest, copied or merged into their base, and appear in one step.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from keepgain.core.config import ModelRef, has_adapter
+from keepgain.core.errors import UserError
+from keepgain.core.identity import folder_digest
+from keepgain.core.record import Evidence
+from keepgain.core.status import Stage
+from keepgain.core.store.location import StoreLocation
+from keepgain.core.store.reader import open_reader
+from keepgain.sweeps.base_models import FILES
+from keepgain.sweeps.iterate import BEST, Start, decided_trial, find_start, merge_adapter
+from keepgain.sweeps.model_card import Exported, model_card
+from keepgain.sweeps.model_code import CODE
+from keepgain.sweeps.overview import read_runs
+from keepgain.sweeps.reuse import LEDGER_NAME
+from keepgain.sweeps.search.replay import RunState
+from keepgain.trainers.checkpoint import MANIFEST, publish, verify
+
+README = "README.md"
+LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+"""Files of the base that go along with weights made from it."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written."""
+
+    sweep: str
+    run_key: str
+    folder: Path
+    adapter: bool
+    """An adapter that needs its base; else a whole model."""
+
+
+def export(
+    location: StoreLocation, sweep: str, trial: str, target: Path, *, merge: bool = False
+) -> Export:
+    """Writes the model of a trial to `target`.
+
+    Args:
+        sweep: Id, or `last`.
+        trial: As of `sweeps.iterate.find_start`; `best` is the sweep's decision.
+        target: A folder that is not there, or empty.
+        merge: Merge an adapter into its base; a whole model stays as it is.
+
+    Raises:
+        UserError: `target` is taken, no such sweep or trial, no weights of it or damaged ones, or a
+            base to merge with that is gone or another one. Nothing was written.
+    """
+    _refuse_taken(target)
+    evidence = _evidence(location, sweep)
+    folder = location.sweep_folder(evidence.sweep.id)
+    if not (folder / LEDGER_NAME).is_file():
+        raise UserError(
+            f"the files of sweep '{evidence.sweep.id}' are not here: {folder}.",
+            hint="Weights lie where the sweep ran: run this there, with that --store.",
+        )
+    if trial == BEST:
+        trial = decided_trial(folder, "TRIAL")
+    runs = read_runs(folder)
+    _refuse_unconfirmed(runs, trial)
+    start = find_start(location.work, f"{evidence.sweep.id}/{trial}", "TRIAL")
+    run = next(r for r in runs if folder / _weights(r) == start.folder)
+    joined = merge and has_adapter(start.method)
+    if joined:
+        _refuse_other_base(start.base)
+    tested = (r for r in runs if r.asked.stage is Stage.TEST)
+    exported = Exported(start, run, next((t for t in tested if _is_of(t, run)), None), joined)
+    card = model_card(evidence, exported)
+
+    def write(into: Path) -> None:
+        (_merged if joined else _copied)(start, into)
+        for pattern in LICENCES:
+            for path in Path(start.base.path).glob(pattern):
+                shutil.copy(path, into / path.name)
+        (into / README).write_text(card, encoding="utf-8")
+
+    try:
+        publish(target, write)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror}).", where=str(target)) from None
+    adapter = has_adapter(start.method) and not joined
+    return Export(evidence.sweep.id, run.run_key, target, adapter)
+
+
+def _evidence(location: StoreLocation, sweep: str) -> Evidence:
+    reader = open_reader(location)
+    if sweep != "last":
+        return reader.load(sweep)
+    known = reader.sweep_ids()
+    if not known:
+        raise UserError(f"store {location.display} holds no sweep.", hint="`sweep run` makes one.")
+    return reader.load(known[0])
+
+
+def _refuse_taken(target: Path) -> None:
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if target.exists() or target.is_symlink():
+        what = "is not empty" if target.is_dir() else "is a file"
+        raise UserError(
+            f"the folder {what}.", where=f"--to {target}", hint="Name a new or an empty one."
+        )
+
+
+def _refuse_unconfirmed(runs: list[RunState], trial: str) -> None:
+    """Of runs that begin with `trial`, some must have been asked to keep their weights."""
+    found = [r for r in runs if r.run_key.startswith(trial)]
+    if found and all(r.asked.stage is Stage.SEARCH for r in found):
+        raise UserError(
+            f"the weights of trial {found[0].asked.trial_id} were not kept: only confirmed trials "
+            "keep them.",
+            where="TRIAL",
+            hint="Run its settings as a sweep of their own (`search: {sampler: list, configs: "
+            "[...]}`) and export what that confirms; its search run is reused.",
+        )
+
+
+def _refuse_other_base(base: ModelRef) -> None:
+    """An adapter merged into other weights than it was trained on is another model."""
+    folder = Path(base.path)
+    if not folder.is_dir():
+        raise UserError(
+            f"the base {base.name} is not there to merge with: {folder}.",
+            hint="Put it back, or export the adapter alone, without --merge.",
+        )
+    patterns = (*FILES, CODE) if base.trust_remote_code else FILES
+    if folder_digest(folder, patterns) != base.digest:
+        raise UserError(
+            f"{folder} is not the base {base.name} any more that the adapter was trained on.",
+            hint="Put that one back, or export the adapter alone, without --merge.",
+        )
+
+
+def _weights(run: RunState) -> str:
+    """Of the run's folder; a name that no folder has where it kept none."""
+    report = run.last_report
+    return (report.model_folder if report else None) or "\0"
+
+
+def _is_of(test: RunState, run: RunState) -> bool:
+    return test.asked.config.get("trained_by") == run.run_key
+
+
+def _copied(start: Start, into: Path) -> None:
+    ignored = shutil.ignore_patterns(MANIFEST, README)
+    shutil.copytree(start.folder, into, ignore=ignored, dirs_exist_ok=True)
+
+
+def _merged(start: Start, into: Path) -> None:
+    inner = into / "merged"
+    merge_adapter(Path(start.base.path), start.folder, inner, start.base.trust_remote_code)
+    verify(inner)
+    (inner / MANIFEST).unlink()
+    for path in sorted(inner.iterdir()):
+        path.rename(into / path.name)
+    inner.rmdir()
