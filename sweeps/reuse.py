@@ -16,7 +16,7 @@ from keepgain.sweeps.search.replay import RunState, replay
 LEDGER_NAME = "ledger.jsonl"
 _NUMERICS = {"engine", "zero_stage", "world_size", "micro_batch_size", "device", "dtype"}
 """Fields of `Runtime` that change what a run computes, and are not in its key."""
-_LATER = {"attention", "gradient_checkpointing", "compile", "deepspeed"}
+_LATER = {"attention", "gradient_checkpointing", "compile", "deepspeed", "packing"}
 """Such fields that came later: a run that does not name one had its default."""
 
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "deepspeed"
 TAG = "state"
+UNIVERSAL = "universal"
+"""In place of `TAG` where the state was converted for other ranks; see `universal`."""
 
 
 class DeepSpeedEngine:
@@ -94,8 +96,11 @@ class DeepSpeedEngine:
 
     def load(self, folder: Path) -> None:
         """See `engine.Engine.load`."""
+        tag = UNIVERSAL if (folder / FOLDER / UNIVERSAL).exists() else TAG
+        # Otherwise said in the configuration, before it is known what will be loaded.
+        self._engine._config.load_universal_checkpoint = tag == UNIVERSAL
         path, _ = self._engine.load_checkpoint(
-            str(folder / FOLDER), tag=TAG, load_module_strict=not self._adapters
+            str(folder / FOLDER), tag=tag, load_module_strict=not self._adapters
         )
         # DeepSpeed answers None where it finds nothing, and goes on with fresh weights.
         if path is None or self._engine.global_steps == 0:

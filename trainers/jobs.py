@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import cuda, device, nn
+from torch import cuda, nn
 
 from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef, has_adapter
 from keepgain.core.errors import UserError
-from keepgain.core.identity import fingerprint
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
 from keepgain.core.rows import Row
@@ -42,18 +41,17 @@ from keepgain.trainers.models import (
     plain,
 )
 from keepgain.trainers.process import (
-    energy_joules,
     hardware_label,
     logging_to,
-    peak_memory_bytes,
     reset_peak_memory,
 )
 from keepgain.trainers.ranks import this_place
 from keepgain.trainers.reference import Prompting, prompting_of
+from keepgain.trainers.reports import cost_of, energy_so_far, tags_of, with_energy
 from keepgain.trainers.run import CARD, Run
 from keepgain.trainers.scoring import Beside, SuiteResult, adapters_off, score_suite
 from keepgain.trainers.suites import SuiteCache
-from keepgain.trainers.summary import Summary, summarise
+from keepgain.trainers.summary import summarise
 from keepgain.trainers.tokens import Codec
 
 log = logging.getLogger(__name__)
@@ -97,12 +95,12 @@ class Jobs:
                 if this_place().leads:
                     remove_leftovers(folder)
                 reset_peak_memory()
-                energy = _energy(request.config.runtime)
+                energy = energy_so_far(request.config.runtime)
                 if isinstance(request, TrainRequest):
                     report = self._train(request, folder)
                 else:
                     report = self._score(request, folder)
-                return WorkReply(report=_with_energy(report, energy, request.config.runtime))
+                return WorkReply(report=with_energy(report, energy, request.config.runtime))
             except Exception as error:  # the boundary: the reply and the log carry it on
                 # What is in memory may be half a step further than it says.
                 self._drop()
@@ -165,8 +163,8 @@ class Jobs:
             items_path=str(items.relative_to(sweep)),
             checkpoint=None if kept is None else str(kept.relative_to(sweep)),
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
-            cost=_cost(run.model, run.numerics, summary, config.runtime, run.cost()),
-            numerics=_tags(config.runtime, run.numerics, run.model),
+            cost=cost_of(run.model, run.numerics, summary, config.runtime, run.cost()),
+            numerics=tags_of(config.runtime, run.numerics, run.model),
             hardware=hardware_label(run.numerics.device),
             drawn=run.mixture.drawn(),
             warnings=tuple(warnings),
@@ -217,7 +215,7 @@ class Jobs:
         write_items(items, [(key, r.scores) for r in results])
         summary = summarise(results)
         loss = {} if curves.last_loss is None else {"train/loss": curves.last_loss}
-        tags = _tags(config.runtime, numerics, left.model)
+        tags = tags_of(config.runtime, numerics, left.model)
         return RungReport(
             run_key=key,
             rung=0,
@@ -228,7 +226,11 @@ class Jobs:
             items_path=str(items.relative_to(sweep)),
             model_folder=None if kept is None else str(kept.relative_to(sweep)),
             # Without peak memory: the trainer's is not known.
-            cost={**summary.cost, **left.cost(trained.seconds, curves.spent_tokens)},
+            cost={
+                **figures(plain(left.model).config.to_dict(), tags["dtype"]),
+                **summary.cost,
+                **left.cost(trained.seconds, curves.spent_tokens),
+            },
             numerics={"engine": OWN, **{name: tags[name] for name in SCORING_TAGS}},
             hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
@@ -284,14 +286,14 @@ class Jobs:
             final=True,
             metrics=summary.metrics,
             items_path=str(items.relative_to(sweep)),
-            cost=_cost(
+            cost=cost_of(
                 model,
                 numerics,
                 summary,
                 config.runtime,
                 {"parameters": float(count_parameters(model)["parameters"])},
             ),
-            numerics=_tags(config.runtime, numerics, model),
+            numerics=tags_of(config.runtime, numerics, model),
             hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
         )
@@ -394,56 +396,3 @@ def _card(config: ScoreConfig, sweep: Path) -> dict[str, Any]:
             where=str(folder),
         )
     return card
-
-
-def _cost(
-    model: nn.Module,
-    numerics: Numerics,
-    summary: Summary,
-    runtime: Runtime,
-    own: Mapping[str, float],
-) -> dict[str, float]:
-    """Costs as `core.record.RungReport.cost` names them.
-
-    Args:
-        own: What is known of the run's training, or of the model.
-    """
-    cost = {**summary.cost, "peak_memory_bytes": float(peak_memory_bytes(numerics.device)), **own}
-    if numerics.device.type == "cuda":
-        busy = cost.get("train_seconds", 0.0) + cost["score_seconds"]
-        cost["gpu_seconds"] = busy * runtime.world_size
-    dtype = str(numerics.dtype).removeprefix("torch.")
-    return figures(plain(model).config.to_dict(), dtype) | cost
-
-
-def _energy(runtime: Runtime) -> float | None:
-    """See `energy_joules`; of one GPU, so unknown where several ranks have one each."""
-    if runtime.device == "cpu" or runtime.world_size > 1 or not cuda.is_available():
-        return None
-    return energy_joules(device("cuda", cuda.current_device()))
-
-
-def _with_energy(report: RungReport, before: float | None, runtime: Runtime) -> RungReport:
-    """With what the GPU has drawn during this job, whoever else was on it."""
-    after = _energy(runtime)
-    if before is None or after is None:
-        return report
-    return report.model_copy(update={"cost": {**report.cost, "energy_joules": after - before}})
-
-
-def _tags(runtime: Runtime, numerics: Numerics, model: nn.Module) -> dict[str, str]:
-    """What like for like needs to be equal, with `auto` resolved."""
-    return {
-        "engine": runtime.engine,
-        "zero_stage": str(runtime.zero_stage),
-        "world_size": str(runtime.world_size),
-        "micro_batch_size": str(runtime.micro_batch_size or "batch"),
-        "packing": str(runtime.packing).lower(),
-        "scoring_batch_size": str(runtime.scoring_batch_size),
-        "device": numerics.device.type,
-        "dtype": str(numerics.dtype).removeprefix("torch."),
-        "attention": plain(model).config._attn_implementation,
-        "gradient_checkpointing": str(runtime.gradient_checkpointing).lower(),
-        "compile": str(runtime.compile).lower(),
-        **({} if runtime.deepspeed is None else {"deepspeed": fingerprint(runtime.deepspeed)}),
-    }

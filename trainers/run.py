@@ -43,6 +43,7 @@ from keepgain.trainers.retention import (
     diagonal_fisher,
     fisher_rows,
 )
+from keepgain.trainers.universal import converted, moved
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Run:
         if config.runtime.packing:
             check_rows_stay_apart(self.engine, embedding_rows(prepared))
         self.progress = Progress()
+        self._moved: str | None = None
         log.info(
             "run %s: %s %s, %d of %d parameters train, %s on %s (%s)",
             self.key,
@@ -154,13 +156,13 @@ class Run:
 
     def warnings(self) -> list[str]:
         """What the reader of the run should know."""
-        cut = self.progress.truncated
-        if not cut:
-            return []
-        return [
-            f"{cut} of {self.progress.examples} rows drawn were cut to "
-            f"{self.config.max_length} tokens"
-        ]
+        said = []
+        if self._moved is not None:
+            said.append(f"goes on from a checkpoint of another layout: {self._moved}")
+        if cut := self.progress.truncated:
+            rows = f"{cut} of {self.progress.examples} rows drawn"
+            said.append(f"{rows} were cut to {self.config.max_length} tokens")
+        return said
 
     def train(self, rung: int, on_point: Callable[[int, Mapping[str, float]], None]) -> None:
         """Trains to the end of a rung; does nothing where the run is there already.
@@ -220,8 +222,8 @@ class Run:
 
         Raises:
             DamagedError: It is not there or not whole; the run is as it was.
-            UserError: It is beyond the rung, of another run, or of another engine, ZeRO stage or
-                world size: refused before any training.
+            UserError: It is beyond the rung, of another run, or of an engine, ZeRO stage or world
+                size from which there is no way here: refused before any training.
         """
         verify(folder)
         state = read_json(folder / PROGRESS)
@@ -236,14 +238,12 @@ class Run:
                 where=str(folder),
             )
         here = self.config.runtime.model_dump(mode="json")
-        for name in ("engine", "zero_stage", "world_size"):
-            if state["runtime"][name] != here[name]:
-                raise UserError(
-                    f"this checkpoint was written with {name} {state['runtime'][name]} and cannot "
-                    f"be continued with {here[name]}.",
-                    where=str(folder),
-                )
-        self.engine.load(folder)
+        self._moved = moved(state["runtime"], here, str(folder))
+        if self._moved is None:
+            self.engine.load(folder)
+        else:
+            with converted(folder, self.place) as state_of_all:
+                self.engine.load(state_of_all)
         self.mixture.restore(state["mixture"])
         self.progress = Progress(**state["progress"])
 

@@ -39,6 +39,13 @@ def ranks(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Ran
     started.kill()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: Any) -> Iterator[Ranks]:
+    started = start("keepgain.trainers.worker", 1, tmp_path_factory.mktemp("alone"))
+    yield started
+    started.kill()
+
+
 def start(entry_point: str, world: int, folder: Path) -> Ranks:
     env = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": os.getcwd()}
     log = str(folder / "ranks.log")
@@ -141,6 +148,27 @@ def test_a_checkpoint_resumes_exactly_at_the_same_world_and_stage(tmp_path, llam
     assert resumed.metrics == whole.metrics
     a, b = weights(whole, tmp_path / "whole"), weights(resumed, tmp_path / "half")
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_checkpoint_of_several_ranks_goes_on_in_one_and_at_another_stage(
+    tmp_path, llama, ranks, alone, method
+):
+    runtime = Runtime(
+        engine="deepspeed", zero_stage=2, world_size=len(ranks._ranks), micro_batch_size=2
+    )
+    config = configuration(tmp_path, llama, method, runtime)
+    whole = asked(ranks, request_for(config, tmp_path / "whole"))
+    half = asked(ranks, request_for(config, tmp_path / "half", 0))
+    one = runtime.model_copy(update={"world_size": 1, "zero_stage": 1})
+    moved = config.model_copy(update={"runtime": one})
+    ended = asked(alone, request_for(moved, tmp_path / "half", resume_from=half.checkpoint))
+    (warning,) = ended.warnings
+    assert f"world_size {len(ranks._ranks)} (now 1), zero_stage 2 (now 1)" in warning
+    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "whole"), rel=LOSS)
+    a, b = weights(whole, tmp_path / "whole"), weights(ended, tmp_path / "half")
+    assert all(float((a[name] - b[name]).abs().max()) < WEIGHT for name in a)
+    assert not list((tmp_path / "half").rglob("tmp.*"))
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path, llama, ranks):
