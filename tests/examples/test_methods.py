@@ -10,7 +10,7 @@ from keepgain.sweeps.prepare import prepare
 from keepgain.sweeps.spec import load_spec
 
 FOLDER = Path(__file__).parents[2] / "examples" / "methods"
-SPECS = sorted(FOLDER.glob("*.yaml"))
+SPECS = [FOLDER / f"{name}.yaml" for name in ("methods", "retention", "zero")]
 
 
 def profiles(path: Path) -> list[str | None]:
@@ -28,6 +28,12 @@ def test_every_listed_configuration_is_a_trial(path: Path, profile: str | None) 
     assert (
         len({t.trial_id for t in trials}) == len(configs) == prepared.spec.search.trials_per_model
     )
+
+
+def test_the_sweep_of_a_trainer_of_ones_own_names_a_script_that_is_there() -> None:
+    spec = load_spec(FOLDER / "own_trainer.yaml").spec
+    assert spec.trainer is not None
+    assert (FOLDER / spec.trainer.command[-1]).is_file()
 
 
 def test_every_method_that_a_cpu_can_run_is_listed() -> None:
