@@ -168,6 +168,7 @@ def _cross_check(loaded: LoadedSpec) -> None:
     _check_proxies(loaded)
     space = spec_space(loaded)
     _check_batches(loaded, space)
+    _check_retention(loaded)
     _check_deepspeed(loaded)
     if "balance_strength" in spec.space and spec.training.balance_by is None:
         raise UserError(
@@ -255,6 +256,19 @@ def _check_proxies(loaded: LoadedSpec) -> None:
             where=loaded.where(f"suites.{left[0]}"),
             hint="Give every suite that measures gain a proxy, or none.",
         )
+
+
+def _check_retention(loaded: LoadedSpec) -> None:
+    """What `trainers.retention` refuses of every trial is refused before any."""
+    spec, training = loaded.spec, loaded.spec.training
+    for name in ("l2_sp", "ewc", "lwf", "kl"):
+        searched = f"retention.{name}" in spec.space
+        if training.zero_stage == 3 and (searched or getattr(training.retention, name) > 0):
+            raise UserError(
+                f"retention.{name} cannot work under ZeRO-3: no process holds the weights whole.",
+                where=loaded.where(f"{'space' if searched else 'training'}.retention.{name}"),
+                hint="Use zero_stage 0 to 2, or keep what the base knows by replay.",
+            )
 
 
 def _check_batches(loaded: LoadedSpec, space: "Space") -> None:

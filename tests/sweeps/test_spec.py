@@ -103,6 +103,12 @@ MALFORMED: list[tuple[str, str, str, str]] = [
         "training.batch_size",
         "evenly over 3 workers",
     ),
+    (
+        END,
+        f"{DEEPSPEED} zero_stage: 3, retention: {{kl: 0.5}}}}\n" + END,
+        "training.retention.kl",
+        "under ZeRO-3",
+    ),
     (RATE, RATE + "\n  balance_strength: [0, 1]", "space.balance_strength", "balance_by"),
     (END, f"{DEEPSPEED} micro_batch_size: 6}}\n" + END, MICRO, "16 is no multiple"),
     ("name: ticket", "Search: 1\nname: ticket", "Search", "unknown key 'Search'"),

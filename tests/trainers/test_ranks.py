@@ -52,11 +52,14 @@ def start(entry_point: str, world: int, folder: Path) -> Ranks:
     return Ranks(LaunchSpec(entry_point=entry_point, env=env, world_size=world, log_path=log))
 
 
-def configuration(folder: Path, model: ModelRef, method: str, runtime: Runtime) -> TrialConfig:
+def configuration(
+    folder: Path, model: ModelRef, method: str, runtime: Runtime, budget: int = 2400
+) -> TrialConfig:
     options: dict[str, Any] = {"lora": LoraSettings(rank=4)} if method == "lora" else {}
     return tiny.trial(
-        folder, model, method=method, runtime=runtime, budget=2400, rungs=(1200, 2400), **options
-    )
+        folder, model, method=method, runtime=runtime, budget=budget,
+        rungs=(budget // 2, budget), **options,
+    )  # fmt: skip
 
 
 def request_for(config: TrialConfig, sweep: Path, rung: int = 1, **options: Any) -> TrainRequest:
@@ -89,11 +92,11 @@ def weights(report: RungReport, sweep: Path) -> dict[str, torch.Tensor]:
 def test_every_stage_trains_as_plain_pytorch_does(tmp_path, llama, ranks, method):
     """Losses of every step and exported weights; a micro-batch of one row, accumulated."""
     world = len(ranks._ranks)
-    plain = configuration(tmp_path, llama, method, Runtime())
+    plain = configuration(tmp_path, llama, method, Runtime(), 1200)
     reference = Jobs().do(request_for(plain, tmp_path / "plain")).report
     assert reference is not None
     expected, made = losses(tmp_path / "plain"), weights(reference, tmp_path / "plain")
-    assert len(expected) > 10
+    assert len(expected) > 8
     cpu = {"device": "cpu"}
     ways: list[tuple[int, Any]] = [(0, None), (1, None), (2, None), (3, None)]
     ways += [(2, {"offload_optimizer": cpu}), (3, {"offload_optimizer": cpu, "offload_param": cpu})]
@@ -103,7 +106,7 @@ def test_every_stage_trains_as_plain_pytorch_does(tmp_path, llama, ranks, method
             engine="deepspeed", zero_stage=stage, world_size=world, micro_batch_size=1,
             deepspeed=zero and {"zero_optimization": zero},
         )  # fmt: skip
-        config = configuration(tmp_path, llama, method, runtime)
+        config = configuration(tmp_path, llama, method, runtime, 1200)
         report = asked(ranks, request_for(config, sweep))
         assert losses(sweep) == pytest.approx(expected, rel=LOSS), f"stage {stage}"
         assert report.tokens == reference.tokens
