@@ -1,13 +1,12 @@
 """The ranks of one worker on this machine: started together, asked together, ended together."""
 
 import select
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from keepgain.cluster.process import WorkerLost, WorkerProcess
-from keepgain.core.launch import LaunchSpec
+from keepgain.core.launch import LaunchSpec, free_port
 
 
 class Ranks:
@@ -86,7 +85,7 @@ def rank_environments(world_size: int) -> list[dict[str, str]]:
     """What torch.distributed reads, rank by rank; nothing for a single process."""
     if world_size == 1:
         return [{}]
-    port = str(_free_port())
+    port = str(free_port())
     return [
         {
             "RANK": str(rank),
@@ -99,10 +98,3 @@ def rank_environments(world_size: int) -> list[dict[str, str]]:
         }
         for rank in range(world_size)
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

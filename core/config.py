@@ -138,6 +138,10 @@ class RetentionSettings(StrictModel):
     """Replay rows that `ewc` measures on."""
 
 
+STRENGTHS = ("l2_sp", "ewc", "lwf", "kl")
+"""Fields of `RetentionSettings` that switch a strategy on."""
+
+
 class TrainerRef(StrictModel):
     """A trainer of the user's own: a command or a function; see `trainers.external`."""
 

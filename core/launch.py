@@ -1,5 +1,7 @@
 """What a trial asks of a cluster, in words that name no training code."""
 
+import socket
+
 from keepgain.core.schema import StrictModel
 
 
@@ -26,3 +28,11 @@ class LaunchSpec(StrictModel):
     """Of each rank."""
     log_path: str | None = None
     """Standard output and error of the ranks are appended here."""
+
+
+def free_port() -> int:
+    """A port of the loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

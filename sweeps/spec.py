@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepgain.core.config import Measures
+from keepgain.core.config import STRENGTHS, Measures
 from keepgain.core.errors import UserError
 from keepgain.core.schema import parse
 from keepgain.core.yaml_io import load_yaml
@@ -261,7 +261,7 @@ def _check_proxies(loaded: LoadedSpec) -> None:
 def _check_retention(loaded: LoadedSpec) -> None:
     """What `trainers.retention` refuses of every trial is refused before any."""
     spec, training = loaded.spec, loaded.spec.training
-    for name in ("l2_sp", "ewc", "lwf", "kl"):
+    for name in STRENGTHS:
         searched = f"retention.{name}" in spec.space
         if training.zero_stage == 3 and (searched or getattr(training.retention, name) > 0):
             raise UserError(

@@ -66,8 +66,7 @@ class Accumulator:
         sums = {"loss": 0.0} | ({"distance": 0.0} if self.teacher is not None else {})
         drift = 0.0
         losses: list[float] = []
-        starts = range(0, len(own), micro)
-        for first in starts:
+        for first in range(0, len(own), micro):
             part = slice(first, first + micro)
             batch = pack(own[part], self.pad_id) if packing else collate(own[part], self.pad_id)
             self.at_work.update(rows=len(own[part]), tokens=batch.input_ids.numel())
@@ -87,10 +86,10 @@ class Accumulator:
                 distance = found.distance / total
                 objective = objective + distance
                 sums["distance"] += float(distance.detach())
-            if self.anchor is not None:
+            if self.anchor is not None and first == 0:
+                # Once a step is enough, as gradients add up; every rank brings its part.
                 penalty = self.anchor.penalty(self.engine.model)
-                # Every micro-batch of every rank brings its part of the one penalty.
-                objective = objective + penalty / (len(starts) * self.place.world)
+                objective = objective + penalty / self.place.world
                 drift = float(penalty.detach())
             self.engine.backward(objective)
             sums["loss"] += float(found.plain / total)

@@ -36,12 +36,26 @@ class Batch:
     """None of packed rows, whose mask follows from their positions."""
     labels: torch.Tensor
     """The id itself where the loss is on it, else `IGNORED`; not shifted."""
-    row_lengths: torch.Tensor
-    """Tokens of the row that a position belongs to; 1 where it is padding."""
-    row_of: torch.Tensor
-    """Which of the given rows a position belongs to; -1 where it is padding."""
     position_ids: torch.Tensor | None = None
     """Of packed rows: from 0 in each."""
+    packed: torch.Tensor | None = None
+    """Of packed rows: see `row_of`."""
+
+    @property
+    def row_of(self) -> torch.Tensor:
+        """Which of the given rows a position belongs to; -1 where it is padding."""
+        if self.packed is not None:
+            return self.packed
+        assert self.attention_mask is not None
+        rows = torch.arange(len(self.input_ids))[:, None]
+        return torch.where(self.attention_mask == 1, rows, -1)
+
+    @property
+    def row_lengths(self) -> torch.Tensor:
+        """Tokens of the row that a position belongs to; 1 where it is padding."""
+        rows = self.row_of
+        counts = torch.bincount(rows[rows >= 0])
+        return torch.where(rows >= 0, counts[rows], 1)
 
     @property
     def loss_tokens(self) -> int:
@@ -69,9 +83,7 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
         ids[i, :n] = row.ids
         mask[i, :n] = 1
         labels[i, row.start : n] = row.ids[row.start :]
-    sizes = mask * mask.sum(axis=1, keepdims=True) + (1 - mask)
-    places = np.where(mask == 1, np.arange(len(rows))[:, None], -1)
-    return Batch(*map(torch.from_numpy, (ids, mask, labels, sizes, places)))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
 
 
 class DataCache:

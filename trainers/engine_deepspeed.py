@@ -7,7 +7,6 @@ they are read only after `checkpoint.verify` has found them as this package wrot
 
 import logging
 import os
-import socket
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import nn
 
 from keepgain.core.config import TrialConfig, has_adapter
 from keepgain.core.errors import UserError
+from keepgain.core.launch import free_port
 from keepgain.trainers.deepspeed_settings import merged
 from keepgain.trainers.engine import adamw, micro_batch_size
 from keepgain.trainers.methods import trainable
@@ -154,7 +154,7 @@ def prepare_environment(numerics: Numerics) -> None:
     for name, value in own.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(_free_port()))
+    os.environ.setdefault("MASTER_PORT", str(free_port()))
 
 
 def _check_accelerator(numerics: Numerics) -> None:
@@ -169,10 +169,3 @@ def _check_accelerator(numerics: Numerics) -> None:
             where="runtime.device",
             hint=f"Set DS_ACCELERATOR={numerics.device.type} before the worker starts.",
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

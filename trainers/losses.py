@@ -61,16 +61,17 @@ def answer_loss(
     targets = batch.labels[:, 1:]
     # Logits are computed only in the columns where some row has loss.
     columns = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
-    of_row = batch.row_of[:, 1:][:, columns].to(device)
     targets = targets[:, columns].to(device)
-    inputs, keeps, columns = batch.inputs(device), keeps_logits(engine.model), columns.to(device)
+    inputs, keeps = batch.inputs(device), keeps_logits(engine.model)
     wanted = targets != IGNORED
-    scores = logits_at(engine.forward, keeps, inputs, columns)[wanted].float()
-    answers, of_row = targets[wanted], of_row[wanted]
+    on_device = columns.to(device)
+    scores = logits_at(engine.forward, keeps, inputs, on_device)[wanted].float()
+    answers = targets[wanted]
     distance = None
     if distil is not None:
-        base = logits_at(distil.forward, keeps, inputs, columns)[wanted]
-        distance = (distil.distance(base, scores) * distil.strengths[of_row]).sum()
+        base = logits_at(distil.forward, keeps, inputs, on_device)[wanted]
+        strengths = distil.strengths[_rows_of_tokens(batch, columns, wanted)]
+        distance = (distil.distance(base, scores) * strengths).sum()
     if not smoothing and weights is None:
         loss = F.cross_entropy(scores, answers, reduction="sum")
         return AnswerLoss(loss, loss.detach(), distance=distance)
@@ -81,8 +82,14 @@ def answer_loss(
     total = each.detach().sum()
     if weights is None:
         return AnswerLoss(asked.sum(), total, distance=distance)
+    of_row = _rows_of_tokens(batch, columns, wanted)
     by_row = torch.zeros_like(weights).index_add_(0, of_row, each.detach())
     return AnswerLoss((asked * weights[of_row]).sum(), total, by_row, distance)
+
+
+def _rows_of_tokens(batch: Batch, columns: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Which row each loss token belongs to, int64 of shape [loss tokens]."""
+    return batch.row_of[:, 1:][:, columns].to(wanted.device)[wanted]
 
 
 def logits_at(

@@ -58,7 +58,6 @@ def pack(rows: Sequence[Encoded], pad_id: int) -> Batch:
     labels = np.full((len(bins), length), IGNORED, dtype=np.int64)
     # A position of 0 begins a row of its own: so does every padding token.
     positions = np.zeros((len(bins), length), dtype=np.int64)
-    sizes = np.ones((len(bins), length), dtype=np.int64)
     places_of = np.full((len(bins), length), -1, dtype=np.int64)
     for b, places in enumerate(bins):
         at = 0
@@ -66,7 +65,6 @@ def pack(rows: Sequence[Encoded], pad_id: int) -> Batch:
             row, n = rows[i], len(rows[i].ids)
             ids[b, at : at + n] = row.ids
             positions[b, at : at + n] = np.arange(n)
-            sizes[b, at : at + n] = n
             places_of[b, at : at + n] = i
             # The first token of a row would be predicted from the row before it.
             first = max(row.start, 1)
@@ -76,9 +74,8 @@ def pack(rows: Sequence[Encoded], pad_id: int) -> Batch:
         input_ids=torch.from_numpy(ids),
         attention_mask=None,
         labels=torch.from_numpy(labels),
-        row_lengths=torch.from_numpy(sizes),
-        row_of=torch.from_numpy(places_of),
         position_ids=torch.from_numpy(positions),
+        packed=torch.from_numpy(places_of),
     )
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import nn
 
-from keepgain.core.config import TrialConfig, has_adapter
+from keepgain.core.config import STRENGTHS, TrialConfig, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
 from keepgain.trainers.data import Batch, collate
@@ -32,7 +32,7 @@ def check_retention(config: TrialConfig) -> None:
         UserError: A penalty on weights without full weights, or either kind under ZeRO-3.
     """
     asked = config.retention
-    where = next((n for n in ("l2_sp", "ewc", "lwf", "kl") if getattr(asked, n) > 0), None)
+    where = next((n for n in STRENGTHS if getattr(asked, n) > 0), None)
     if where is None:
         return
     if config.runtime.zero_stage == 3:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from keepgain.core.config import (
+    STRENGTHS,
     Count,
     LoraSettings,
     Positive,
@@ -74,8 +75,7 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
     **{f"lora.{name}": _field(LoraSettings, name) for name in ("rank", "alpha", "dropout")},
     "lora.targets": TypeAdapter(Annotated[str, BeforeValidator(_join_targets)]),
     **{
-        f"retention.{name}": _field(RetentionSettings, name)
-        for name in ("l2_sp", "ewc", "lwf", "kl", "temperature")
+        f"retention.{name}": _field(RetentionSettings, name) for name in (*STRENGTHS, "temperature")
     },
     "duration": TypeAdapter(Positive),
     "rows": TypeAdapter(Count),
