@@ -136,7 +136,8 @@ def systematic(weights: npt.NDArray[np.float64], offset: float) -> npt.NDArray[n
     """
     n = len(weights)
     ends = np.cumsum(weights) * (n / weights.sum()) + offset
-    # The last end is n + offset but for rounding, and must not lose or win a draw by it.
-    ends[-1] = n + offset
-    counts = np.diff(np.floor(ends), prepend=0.0)
+    drawn = np.minimum(np.floor(ends), n)
+    # Exactly, n are drawn at the last end, n + offset; rounding must not lose or win one.
+    drawn[-1] = n
+    counts = np.diff(drawn, prepend=0.0)
     return np.repeat(np.arange(n), counts.astype(np.int64))
