@@ -2,33 +2,28 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import cuda, nn
 
-from keepgain.core.config import ModelRef, Runtime, ScoreConfig, SuiteRef, has_adapter
+from keepgain.core.config import ScoreConfig, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
-from keepgain.core.rows import Row
-from keepgain.core.scorers import scorer
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
-from keepgain.trainers.cost import figures
 from keepgain.trainers.data import DataCache
-from keepgain.trainers.external import trained_elsewhere
+from keepgain.trainers.exam import Exam
+from keepgain.trainers.external_job import train_elsewhere
 from keepgain.trainers.failures import reply_of
-from keepgain.trainers.left import keep_left, load_left
 from keepgain.trainers.methods import (
     as_served,
     count_parameters,
-    is_wrapped,
     load_adapter,
     load_base,
 )
@@ -36,9 +31,7 @@ from keepgain.trainers.models import (
     BaseCache,
     Numerics,
     load_model,
-    max_positions,
     numerics_of,
-    plain,
 )
 from keepgain.trainers.process import (
     hardware_label,
@@ -49,8 +42,6 @@ from keepgain.trainers.ranks import this_place
 from keepgain.trainers.reference import Prompting, prompting_of
 from keepgain.trainers.reports import cost_of, energy_so_far, tags_of, with_energy
 from keepgain.trainers.run import CARD, Run
-from keepgain.trainers.scoring import Beside, SuiteResult, adapters_off, score_suite
-from keepgain.trainers.suites import SuiteCache
 from keepgain.trainers.summary import summarise
 from keepgain.trainers.tokens import Codec
 
@@ -58,10 +49,6 @@ log = logging.getLogger(__name__)
 
 LOG = "worker.log"
 """In the folder of a run."""
-OWN = "own trainer"
-"""The engine of what a trainer of the user's own has trained."""
-SCORING_TAGS = ("scoring_batch_size", "device", "dtype", "attention")
-"""What is known of the numerics then."""
 
 _Request = Annotated[TrainRequest | ScoreRequest, Field(discriminator="op")]
 _REQUEST: TypeAdapter[TrainRequest | ScoreRequest] = TypeAdapter(_Request)
@@ -73,7 +60,7 @@ class Jobs:
     def __init__(self) -> None:
         self._bases = BaseCache()
         self._data = DataCache()
-        self._suites = SuiteCache()
+        self._exam = Exam(self._bases, self._data)
         self._run: Run | None = None
         self._reached = -1
         """Rung at which `_run` stands."""
@@ -111,7 +98,11 @@ class Jobs:
         if not 0 <= rung < len(config.rungs):
             raise UserError(f"rung {rung} of {len(config.rungs)} does not exist.", where="rung")
         if config.trainer is not None:
-            return self._train_elsewhere(request, folder)
+            # What is in memory would stand beside the trainer.
+            self._drop()
+            if cuda.is_available():
+                cuda.empty_cache()
+            return train_elsewhere(request, folder, folder / LOG, self._bases, self._exam)
         warnings: list[str] = []
         if request.out_of_memory is not None:
             micro = config.runtime.micro_batch_size
@@ -135,7 +126,7 @@ class Jobs:
         if exported is not None:
             run.export(exported)
         with as_served(run.model, run.numerics.dtype):
-            results = self._score_all(
+            results = self._exam.scores(
                 run.model,
                 run.codec,
                 config.suites,
@@ -170,72 +161,6 @@ class Jobs:
             warnings=tuple(warnings),
         )
 
-    def _train_elsewhere(self, request: TrainRequest, folder: Path) -> RungReport:
-        """As `_train`, by a trainer of the user's own: called once, to the end of the budget."""
-        config, key = request.config, request.run_key
-        # What is in memory would stand beside the trainer.
-        self._drop()
-        if cuda.is_available():
-            cuda.empty_cache()
-        numerics, sweep = numerics_of(config.runtime), Path(request.sweep_folder)
-        with ExitStack() as stack:
-            spool = stack.enter_context(closing(Spool(sweep / "spool", key)))
-            trained = stack.enter_context(
-                trained_elsewhere(
-                    config,
-                    request.seed,
-                    folder,
-                    folder / LOG,
-                    lambda tokens, values: spool.metrics(key, tokens, values),
-                )
-            )
-            curves = trained.curves
-            left = load_left(trained.output, config, self._bases, numerics)
-            warnings = [*curves.warnings(), *left.warnings(config)]
-            results = self._score_all(
-                left.model,
-                left.codec,
-                config.suites,
-                config.model,
-                config.runtime,
-                Prompting(),
-                curves.spent_tokens,
-                warnings,
-            )
-            kept = folder / "model" if request.keep_model else None
-            if kept is not None:
-                card = {
-                    "run_key": key,
-                    "tokens": curves.spent_tokens,
-                    "examples": curves.spent_examples,
-                    "base": {"name": config.model.name, "digest": config.model.digest},
-                }
-                keep_left(trained.output, kept, left, card, CARD)
-        items = folder / "items-r0.parquet"
-        write_items(items, [(key, r.scores) for r in results])
-        summary = summarise(results)
-        loss = {} if curves.last_loss is None else {"train/loss": curves.last_loss}
-        tags = tags_of(config.runtime, numerics, left.model)
-        return RungReport(
-            run_key=key,
-            rung=0,
-            tokens=curves.spent_tokens,
-            examples=curves.spent_examples,
-            final=True,
-            metrics={**summary.metrics, **loss},
-            items_path=str(items.relative_to(sweep)),
-            model_folder=None if kept is None else str(kept.relative_to(sweep)),
-            # Without peak memory: the trainer's is not known.
-            cost={
-                **figures(plain(left.model).config.to_dict(), tags["dtype"]),
-                **summary.cost,
-                **left.cost(trained.seconds, curves.spent_tokens),
-            },
-            numerics={"engine": OWN, **{name: tags[name] for name in SCORING_TAGS}},
-            hardware=hardware_label(numerics.device),
-            warnings=tuple(warnings),
-        )
-
     def _continue(self, request: TrainRequest, folder: Path, warnings: list[str]) -> Run:
         """The run in memory if it is this one and not further; else from a checkpoint, or anew."""
         run = self._run
@@ -264,7 +189,7 @@ class Jobs:
         model, codec = self._to_score(config, numerics, sweep, card)
         tokens = int(card.get("tokens", 0))
         warnings: list[str] = []
-        results = self._score_all(
+        results = self._exam.scores(
             model,
             codec,
             config.suites,
@@ -312,42 +237,6 @@ class Jobs:
         model = load_model(tuned, numerics.dtype, numerics.attention, ref.trust_remote_code)
         model = model.to(numerics.device)
         return model, self._bases.codec(ref, model)
-
-    def _score_all(
-        self,
-        model: nn.Module,
-        codec: Codec,
-        suites: tuple[SuiteRef, ...],
-        ref: ModelRef,
-        runtime: Runtime,
-        prompting: Prompting,
-        tokens: int,
-        warnings: list[str],
-    ) -> list[SuiteResult]:
-        results = []
-        limit = max_positions(model)
-        read: Callable[[SuiteRef], list[Row]] = self._data.items
-        for suite in suites:
-            items = self._suites.get(suite, ref, prompting, codec, limit, read)
-            if items.shortened:
-                warnings.append(
-                    f"{items.shortened} of {len(items.rows)} items of {suite.split}/{suite.name} "
-                    f"were cut to the model's {limit} positions"
-                )
-            beside = None
-            if scorer(suite.scorer).needs == "base":
-                beside = self._beside(model, ref, runtime)
-            batch = runtime.scoring_batch_size
-            results.append(score_suite(model, codec, items, batch, tokens, beside))
-        return results
-
-    def _beside(self, model: nn.Module, ref: ModelRef, runtime: Runtime) -> Beside:
-        """The base beside a tuned model: the same weights with adapters off, or its own copy."""
-        if is_wrapped(model):
-            return lambda: adapters_off(model)
-        numerics = numerics_of(runtime)
-        base = self._bases.load(ref, numerics.dtype, numerics.device, numerics.attention).model
-        return lambda: nullcontext(base)
 
     def _drop(self) -> None:
         if self._run is not None:
