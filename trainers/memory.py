@@ -31,6 +31,8 @@ class Part:
     name: str
     bytes: int
     arithmetic: str
+    on_host: bool = False
+    """Offloaded: in the memory of the machine, not of the device."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Estimate:
 
     @property
     def bytes(self) -> int:
-        """The sum of all parts."""
-        return sum(p.bytes for p in self.parts)
+        """The sum of all parts on the device."""
+        return sum(p.bytes for p in self.parts if not p.on_host)
 
     def explain(self) -> str:
         """One line a part, and the sum; for the plan and for refusals."""
         width = max(len(p.name) for p in self.parts)
         lines = [
-            f"{p.name:<{width}}  {human_bytes(p.bytes):>9}  {p.arithmetic}" for p in self.parts
+            f"{p.name:<{width}}  {human_bytes(p.bytes):>9}  {p.arithmetic}"
+            f"{', on the host: not in the sum' if p.on_host else ''}"
+            for p in self.parts
         ]
         return "\n".join([*lines, f"{'sum':<{width}}  {human_bytes(self.bytes):>9}"])
 
@@ -68,12 +72,12 @@ def training_memory(
     if adapter is None:
         parts = _full(shape.parameters, config.runtime, compute)
     else:
-        parts = (_frozen(shape, config, compute), _adapter(adapter, config))
+        parts = (_frozen(shape, config, compute), *_adapter(adapter, config))
     share = -(-config.batch_size // config.runtime.world_size)
     rows = min(config.runtime.micro_batch_size or share, share)
-    tokens = rows * (length or config.max_length)
-    repeated = config.runtime.gradient_checkpointing
-    return Estimate((*parts, *_activations(shape, tokens, compute, repeated)))
+    longest = length or config.max_length
+    activations = _activations(shape, rows * longest, longest, compute, config.runtime)
+    return Estimate((*parts, *activations))
 
 
 def memory_by_stage(
@@ -102,22 +106,40 @@ def _full(n: int, runtime: Runtime, compute: int) -> tuple[Part, ...]:
     """Weights in float32 (see `methods`) and the copies of a 16-bit forward pass; under DeepSpeed
     weights in the dtype of computation and the optimizer's own float32 copy of them."""
     held = compute if runtime.engine == "deepspeed" else _MASTER_BYTES
+    host = _on_host(runtime)
     parts = [
-        _part("weights", n, held, _spread(runtime, 3)),
-        _part("gradients", n, held, _spread(runtime, 2)),
-        _part("AdamW moments", n, _ADAM_BYTES, _spread(runtime, 1)),
+        _part("weights", n, held, _spread(runtime, 3), "weights" in host),
+        _part("gradients", n, held, _spread(runtime, 2), "gradients" in host),
+        _part("AdamW moments", n, _ADAM_BYTES, _spread(runtime, 1), "states" in host),
     ]
     if runtime.engine != "deepspeed" and compute < held:
         parts.append(_part("16-bit copies", n, compute, 1))
     if runtime.engine == "deepspeed" and (runtime.zero_stage or compute < _MASTER_BYTES):
-        parts.append(_part("float32 copy", n, _MASTER_BYTES, _spread(runtime, 1)))
+        ranks = _spread(runtime, 1)
+        parts.append(_part("float32 copy", n, _MASTER_BYTES, ranks, "states" in host))
     return tuple(parts)
 
 
+def _on_host(runtime: Runtime) -> set[str]:
+    """What DeepSpeed's offload moves off the device: with the optimizer its states, and from ZeRO 2
+    on the gradients too (Ren et al. 2021, arXiv 2101.06840)."""
+    given = (runtime.deepspeed or {}).get("zero_optimization", {})
+    assert isinstance(given, dict), "checked by sweeps.spec_deepspeed"
+    moved = {
+        name
+        for name in ("offload_optimizer", "offload_param")
+        if isinstance(to := given.get(name), dict) and to.get("device") in ("cpu", "nvme")
+    }
+    host = {"weights"} if "offload_param" in moved else set()
+    if "offload_optimizer" in moved:
+        host |= {"states"} | ({"gradients"} if runtime.zero_stage >= 2 else set())
+    return host
+
+
 def _frozen(shape: Shape, config: TrialConfig, compute: int) -> Part:
-    ranks = _spread(config.runtime, 3)
+    ranks, host = _spread(config.runtime, 3), _on_host(config.runtime)
     if config.method != "qlora":
-        return _part("frozen weights", shape.parameters, compute, ranks)
+        return _part("frozen weights", shape.parameters, compute, ranks, "weights" in host)
     packed = shape.layers * sum(x.inputs * x.outputs for x in shape.linears)
     rest = shape.parameters - packed
     return Part(
@@ -127,24 +149,28 @@ def _frozen(shape: Shape, config: TrialConfig, compute: int) -> Part:
     )
 
 
-def _adapter(a: int, config: TrialConfig) -> Part:
-    runtime = config.runtime
-    size = (
-        a * _MASTER_BYTES // _spread(runtime, 3)
-        + a * _GRADIENT_BYTES // _spread(runtime, 2)
-        + a * _ADAM_BYTES // _spread(runtime, 1)
-    )
-    each = _MASTER_BYTES + _GRADIENT_BYTES + _ADAM_BYTES
-    split = f", by ZeRO {runtime.zero_stage} over {runtime.world_size} ranks"
+def _adapter(a: int, config: TrialConfig) -> tuple[Part, ...]:
+    runtime, host = config.runtime, _on_host(config.runtime)
     kind = f"rank {config.lora.rank}" if config.lora else "the default rank"
     if config.peft is not None:
         kind = f"{config.peft.type}, taken as LoRA of rank {peft_rank(config.peft)}"
-    return Part(
-        "adapters",
-        size,
-        f"{human_count(a)} ({kind}) x {each} B: weight, gradient, moments"
-        + (split if size < a * each else ""),
-    )
+    held = {
+        "weight": (_MASTER_BYTES, 3, "weights"),
+        "gradient": (_GRADIENT_BYTES, 2, "gradients"),
+        "moments": (_ADAM_BYTES, 1, "states"),
+    }
+    parts = []
+    for name, on_host in (("adapters", False), ("offloaded of adapters", True)):
+        here = {k: v for k, v in held.items() if (v[2] in host) is on_host}
+        if not here:
+            continue
+        each = sum(size for size, _, _ in here.values())
+        size = sum(a * size // _spread(runtime, stage) for size, stage, _ in here.values())
+        split = f", by ZeRO {runtime.zero_stage} over {runtime.world_size} ranks"
+        arithmetic = f"{human_count(a)} ({kind}) x {each} B: {', '.join(here)}"
+        arithmetic += split if size < a * each else ""
+        parts.append(Part(name, size, arithmetic, on_host))
+    return tuple(parts)
 
 
 def _spread(runtime: Runtime, stage: int) -> int:
@@ -153,22 +179,27 @@ def _spread(runtime: Runtime, stage: int) -> int:
     return runtime.world_size if runtime.zero_stage >= stage else 1
 
 
-def _part(name: str, n: int, each: int, ranks: int) -> Part:
+def _part(name: str, n: int, each: int, ranks: int, on_host: bool = False) -> Part:
     split = f" / {ranks} ranks" if ranks > 1 else ""
-    return Part(name, n * each // ranks, f"{human_count(n)} x {each} B{split}")
+    return Part(name, n * each // ranks, f"{human_count(n)} x {each} B{split}", on_host)
 
 
 def _activations(
-    shape: Shape, tokens: int, compute: int, repeated: bool = False
+    shape: Shape, tokens: int, length: int, compute: int, runtime: Runtime
 ) -> tuple[Part, ...]:
     h, f, kv = shape.hidden, shape.intermediate, shape.kv_heads * shape.head_dim
     q = shape.heads * shape.head_dim
-    # Kept per token and layer: two norms (input in float32 and normalised), queries, keys and
+    # Kept per token and layer: each norm's input in float32 and normalised, queries, keys and
     # values before and after rotation, the attention's output, and four vectors of the MLP.
     gated = 4 if shape.family != "gpt_neox" else 2
-    values = 4 * h + 3 * q + 3 * kv + gated * f
+    values = 2 * shape.norms * h + 3 * q + 3 * kv + gated * f
+    if shape.head_norms:
+        values += 2 * (q + kv)
+    if runtime.attention == "eager" or shape.caps_scores:
+        # Its softmax, and of capped scores the tanh and its input too.
+        values += (3 if shape.caps_scores else 2) * shape.heads * length
     kept, sum_of = shape.layers * values, f"{shape.layers} layers x {values}"
-    if repeated:
+    if runtime.gradient_checkpointing:
         kept, sum_of = shape.layers * h + values, f"({shape.layers} layers x {h} + {values})"
     # Logits, their float32 copy and its log-softmax.
     heads = tokens * shape.vocabulary * (compute + 8)

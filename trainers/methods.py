@@ -29,6 +29,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
 from keepgain.trainers.models import Base, BaseCache, Numerics, plain
 from keepgain.trainers.peft_options import check_peft
+from keepgain.trainers.shape import idle_experts
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def prepare(model: nn.Module, config: TrialConfig, seed: int) -> nn.Module:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return model
-    torch.manual_seed(derive_seed(config.trial_id, seed, "adapter"))
+    torch.manual_seed(derive_seed(config.training_id, seed, "adapter"))
     if config.method in LORA_FAMILY:
         return add_adapter(model, config.lora or LoraSettings(), config.method)
     assert config.peft is not None, "the spec asks for it"
@@ -182,8 +183,9 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 def count_parameters(model: nn.Module) -> dict[str, int]:
     """`parameters` (all that would be served), `trainable`, `non_embedding`.
 
-    `non_embedding` leaves out the input embedding and the output head, tied or not, and adapters
-    that train: the N of 6*N*T (Kaplan et al. 2020, arXiv 2001.08361).
+    `non_embedding` leaves out the input embedding and the output head, tied or not, adapters that
+    train, and of a mixture of experts those that a token does not go through: the N of 6*N*T
+    (Kaplan et al. 2020, arXiv 2001.08361).
     """
     tables = {id(p): _numel(p) for p in _tables(plain(model))}
     total = sum(_numel(p) for p in model.parameters())
@@ -192,7 +194,10 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     return {
         "parameters": total,
         "trainable": trained,
-        "non_embedding": total - sum(tables.values()) - adapters,
+        "non_embedding": total
+        - sum(tables.values())
+        - adapters
+        - idle_experts(plain(model).config.to_dict()),
     }
 
 

@@ -21,6 +21,8 @@ _EXPERTS = ("mixtral", "qwen3_moe")
 """Mixtures of experts."""
 _HEAD_NORMS = ("qwen3", "qwen3_moe", "gemma3_text")
 """Normalise each head's query and key."""
+_SANDWICHED = ("gemma2", "gemma3_text")
+"""Norms before and after attention and MLP."""
 _LAYER_TYPES = ("qwen2", "qwen3", "gemma2", "gemma3_text")
 """Say which layers have a sliding window; elsewhere all layers have it, or none."""
 
@@ -71,6 +73,21 @@ class Shape:
     window: int | None = None
     """Tokens that layers with sliding attention look back on, and keep."""
     windowed_layers: int = 0
+
+    @property
+    def norms(self) -> int:
+        """Of one block, those of single heads left out."""
+        return 4 if self.family in _SANDWICHED else 2
+
+    @property
+    def head_norms(self) -> bool:
+        """Each head's query and key is normalised."""
+        return self.family in _HEAD_NORMS
+
+    @property
+    def caps_scores(self) -> bool:
+        """Attention scores go through a tanh, which fused attention does not do."""
+        return self.family == "gemma2"
 
     @property
     def embedding_parameters(self) -> int:
@@ -137,6 +154,15 @@ def shape_of(config: dict[str, Any], where: str = "config.json") -> Shape:
         raise UserError(f"the key {error} is missing.", where=where) from None
 
 
+def idle_experts(config: dict[str, Any]) -> int:
+    """Parameters that a token does not go through; 0 also where the family is not known."""
+    try:
+        shape = shape_of(config)
+    except UserError:
+        return 0
+    return shape.parameters - shape.active_parameters
+
+
 def _shape(family: str, config: dict[str, Any]) -> Shape:
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     kv_heads = _kv_heads(family, config, heads)
@@ -149,7 +175,7 @@ def _shape(family: str, config: dict[str, Any]) -> Shape:
         norms, final = 4 * hidden, 2 * hidden
     else:
         linears = _llama_linears(family, config, hidden, intermediate, heads, kv_heads, head_dim)
-        norms, final = (4 if family in ("gemma2", "gemma3_text") else 2) * hidden, hidden
+        norms, final = (4 if family in _SANDWICHED else 2) * hidden, hidden
         norms += 2 * head_dim if family in _HEAD_NORMS else 0
     if family in _EXPERTS:
         moe = _experts(family, config, hidden, layers)

@@ -67,6 +67,7 @@ class ModelPlan(StrictModel):
     model: str
     parameters: int
     non_embedding_parameters: int
+    """Of one token, where experts share the work."""
     tokens_per_trial: int
     """Training tokens, replay included, of the longest `duration`; it may be passed by less than
     one batch."""
@@ -92,7 +93,7 @@ def model_plan(
     """Plans the trials of one base model; arguments as of `speed.choose_speed`."""
     name = model.ref.name
     shape = _shape(model)
-    n = shape.non_embedding_parameters if shape else _non_embedding(model)
+    n = shape.active_non_embedding_parameters if shape else _non_embedding(model)
     durations = _values(space, "duration", 1.0)
     tokens = round(tokens_per_trial(prepared, name) * max(durations))
     scoring = _scoring(prepared, model, n, hardware.dtype)

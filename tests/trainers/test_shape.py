@@ -87,7 +87,7 @@ def test_full_sizes_are_the_published_ones_and_those_of_the_library(config, para
     assert shape.parameters == parameters
     counts = count_parameters(built(config))
     assert counts["parameters"] == parameters
-    assert counts["non_embedding"] == shape.non_embedding_parameters
+    assert counts["non_embedding"] == shape.active_non_embedding_parameters
 
 
 def test_active_parameters_are_those_of_the_experts_that_a_token_goes_through():
@@ -133,7 +133,7 @@ def test_counts_equal_those_of_the_built_model(family, options):
     shape = shape_of(config.to_dict())
     counts = count_parameters(model)
     assert shape.parameters == counts["parameters"]
-    assert shape.non_embedding_parameters == counts["non_embedding"]
+    assert shape.active_non_embedding_parameters == counts["non_embedding"]
     wrapped = add_adapter(model, LoraSettings(rank=3))
     adapted = count_parameters(wrapped)
     assert cost.lora_parameters(shape, 3) == adapted["trainable"]
