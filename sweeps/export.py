@@ -5,7 +5,9 @@ checked against their manifest, copied or merged into their base, and appear in 
 """
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keepgain.core.config import ModelRef, has_adapter
@@ -16,10 +18,12 @@ from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.reader import open_reader
 from keepgain.sweeps.base_models import FILES
+from keepgain.sweeps.exported import Exported
 from keepgain.sweeps.iterate import BEST, Start, decided_trial, find_start, merge_adapter
-from keepgain.sweeps.model_card import Exported, model_card
+from keepgain.sweeps.model_card import model_card
 from keepgain.sweeps.model_code import CODE
 from keepgain.sweeps.overview import read_runs
+from keepgain.sweeps.refit import refitted
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.replay import RunState
 from keepgain.trainers.checkpoint import MANIFEST, publish, verify
@@ -41,7 +45,14 @@ class Export:
 
 
 def export(
-    location: StoreLocation, sweep: str, trial: str, target: Path, *, merge: bool = False
+    location: StoreLocation,
+    sweep: str,
+    trial: str,
+    target: Path,
+    *,
+    merge: bool = False,
+    refit: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Export:
     """Writes the model of a trial to `target`.
 
@@ -50,10 +61,13 @@ def export(
         trial: As of `sweeps.iterate.find_start`; `best` is the sweep's decision.
         target: A folder that is not there, or empty.
         merge: Merge an adapter into its base; a whole model stays as it is.
+        refit: Train it anew on training and validation rows first: see `sweeps.refit`.
+        say: Called with a line before that.
 
     Raises:
-        UserError: `target` is taken, no such sweep or trial, no weights of it or damaged ones, or a
-            base to merge with that is gone or another one. Nothing was written.
+        UserError: `target` is taken, no such sweep or trial, no weights of it or damaged ones, a
+            base to merge with or to train on that is gone or another one, or a refit that cannot
+            be. Nothing was written.
     """
     _refuse_taken(target)
     evidence = _evidence(location, sweep)
@@ -70,14 +84,24 @@ def export(
     start = find_start(location.work, f"{evidence.sweep.id}/{trial}", "TRIAL")
     run = next(r for r in runs if folder / _weights(r) == start.folder)
     joined = merge and has_adapter(start.method)
-    if joined:
+    if joined or refit:
         _refuse_other_base(start.base)
     tested = (r for r in runs if r.asked.stage is Stage.TEST)
-    exported = Exported(start, run, next((t for t in tested if _is_of(t, run)), None), joined)
-    card = model_card(evidence, exported)
+    test = next((t for t in tested if _is_of(t, run)), None)
+    with ExitStack() as stack:
+        made = stack.enter_context(refitted(folder, run, test, say)) if refit else None
+        weights = start if made is None else replace(start, folder=made.weights)
+        exported = Exported(weights, run, test, joined, made)
+        _write(evidence, exported, target)
+    adapter = has_adapter(start.method) and not joined
+    return Export(evidence.sweep.id, run.run_key, target, adapter)
+
+
+def _write(evidence: Evidence, exported: Exported, target: Path) -> None:
+    start, card = exported.start, model_card(evidence, exported)
 
     def write(into: Path) -> None:
-        (_merged if joined else _copied)(start, into)
+        (_merged if exported.merged else _copied)(start, into)
         for pattern in LICENCES:
             for path in Path(start.base.path).glob(pattern):
                 shutil.copy(path, into / path.name)
@@ -87,8 +111,6 @@ def export(
         publish(target, write)
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror}).", where=str(target)) from None
-    adapter = has_adapter(start.method) and not joined
-    return Export(evidence.sweep.id, run.run_key, target, adapter)
 
 
 def _evidence(location: StoreLocation, sweep: str) -> Evidence:
@@ -125,18 +147,18 @@ def _refuse_unconfirmed(runs: list[RunState], trial: str) -> None:
 
 
 def _refuse_other_base(base: ModelRef) -> None:
-    """An adapter merged into other weights than it was trained on is another model."""
+    """Merged with other weights than it was trained on, or trained on them, it is another model."""
     folder = Path(base.path)
     if not folder.is_dir():
         raise UserError(
-            f"the base {base.name} is not there to merge with: {folder}.",
-            hint="Put it back, or export the adapter alone, without --merge.",
+            f"the base {base.name} is not there: {folder}.",
+            hint="Put it back, or export without --merge and --refit.",
         )
     patterns = (*FILES, CODE) if base.trust_remote_code else FILES
     if folder_digest(folder, patterns) != base.digest:
         raise UserError(
-            f"{folder} is not the base {base.name} any more that the adapter was trained on.",
-            hint="Put that one back, or export the adapter alone, without --merge.",
+            f"{folder} is not the base {base.name} any more that the trial was trained on.",
+            hint="Put that one back, or export without --merge and --refit.",
         )
 
 

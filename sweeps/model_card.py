@@ -5,7 +5,6 @@ Every figure is one of the record; a section with nothing measured says so.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from keepgain.analysis.table import build_table
 from keepgain.core.config import has_adapter
 from keepgain.core.items import MIN_SLICE_ITEMS
 from keepgain.core.record import Evidence
-from keepgain.sweeps.iterate import Start
-from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.exported import Exported
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COSTS = (
@@ -30,18 +28,6 @@ _COSTS = (
     "answer_tokens_p50", "answer_tokens_p95", "seconds_per_answer_p50", "seconds_per_answer_p95",
     "usd_per_answer_p50", "usd_per_answer_p95", "gpu_seconds", "energy_joules", "usd",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The run whose weights are exported."""
-
-    start: Start
-    run: RunState
-    test: RunState | None
-    """The run's scoring on the test split."""
-    merged: bool
-    """An adapter, merged into its base."""
 
 
 def model_card(evidence: Evidence, exported: Exported) -> str:
@@ -97,11 +83,23 @@ def _title(analysis: Analysis, exported: Exported) -> str:
             f"{_text(base.name)}, tuned by the method `{start.method}`: {what}.",
             "",
             f"- sweep `{analysis.sweep.id}`, trial `{start.trial_id}`, run `{run.run_key}`",
+            *_refit(exported),
             f"- base model {_text(base.name)}, digest `{base.digest}`"
             + (f", revision `{_text(base.revision)}`" if base.revision else ""),
             f"- licence of the base: {licence}",
         ]
     )
+
+
+def _refit(exported: Exported) -> list[str]:
+    if exported.refit is None:
+        return []
+    added = ", ".join(f"{n} of {_text(name)}" for name, n in exported.refit.added.items())
+    return [
+        f"- refitted: these weights are of a further training with the run's settings, on training "
+        f"rows and on the validation rows that it was chosen by ({added}). The decision and the "
+        "intervals below are of the trial, not of this refit."
+    ]
 
 
 def _licence(folder: Path) -> tuple[str | None, str]:
@@ -143,9 +141,7 @@ def _scores(evidence: Evidence, row: Row | None, exported: Exported) -> str:
     who = next(c for c in measures.table.configurations if c.trial_id == row.who.trial_id)
     base, split = measures.base(who.model), row.split
     seeds = who.seeds(split)
-    own = exported.run.last_report.metrics if exported.run.last_report else {}
-    if exported.test is not None and exported.test.last_report is not None:
-        own = own | exported.test.last_report.metrics
+    own = exported.own_scores()
     lines = []
     for name, suite in measures.table.suites[split].items():
         scores = [c.scores[split].get(name) if c and c.has(split) else None for c in (base, who)]
@@ -179,7 +175,7 @@ def _scores(evidence: Evidence, row: Row | None, exported: Exported) -> str:
             "## Scores",
             f"On {split} items, with 95 % intervals. The trial was trained with "
             f"{words.count(seeds, 'seed')}; figures are means over them, and these weights are of "
-            f"one, seed {exported.run.asked.seed}.",
+            f"one, seed {exported.seed}.",
             _table(("", "value [95 %]", "items", "seeds"), summary),
             _table(header, lines),
         ]
@@ -228,24 +224,26 @@ def _untested(analysis: Analysis, row: Row | None, exported: Exported) -> str:
         said.append(f"Fresh test items: these were opened {analysis.sweep.test_opened} times.")
     if not any(s.measures == "forgetting" for s in analysis.sweep.suites):
         said.append("Forgetting: no suite measures it.")
-    report = exported.run.last_report
+    report = exported.report
     dtype = (report.numerics.get("dtype") if report else None) or "the dtype of the sweep"
     said.append(f"Other numerics than {dtype}, quantised serving, and sampled decoding.")
     if exported.merged:
         said.append("The merged weights: scored was the adapter on its base.")
+    if exported.refit is not None:
+        said.append("This refit on validation items of what it was trained on: it has seen them.")
     said += [f"Warning of the sweep: {_text(w)}" for w in analysis.warnings]
     return "## What was not tested\n\n" + "\n".join(f"- {s}" for s in said)
 
 
 def _data(exported: Exported) -> str:
-    config = exported.run.asked.config
+    config = exported.config
     mixture = config.get("mixture", {})
     sources = [
         (s["name"], s["role"], str(s["rows"]), f"{mixture.get(s['name'], 0):g}", s["digest"])
         for s in config.get("sources", ())
     ]
     suites = list(config.get("suites", ()))
-    if exported.test is not None:
+    if exported.test is not None and exported.refit is None:
         suites += exported.test.asked.config.get("suites", ())
     scored = [(s["name"], s["split"], str(s["items"]), s["digest"]) for s in suites]
     return "\n\n".join(
@@ -258,12 +256,11 @@ def _data(exported: Exported) -> str:
 
 
 def _training(exported: Exported) -> str:
-    run, report = exported.run, exported.run.last_report
-    config = dict(run.asked.config)
+    report, config = exported.report, dict(exported.config)
     if trainer := config.get("trainer"):
         config["trainer"] = {k: v for k, v in trainer.items() if k != "path"}
     apart = ("model", "sources", "suites", "mixture", "runtime")
-    lines = [("seed", str(run.asked.seed))]
+    lines = [("seed", str(exported.seed))]
     lines += [
         (k, f"{v:.6g}" if isinstance(v, float) else str(v))
         for k, v in config.items()

@@ -10,6 +10,7 @@ EPILOG = """examples:
   sweep export last --to model                  # what the newest sweep has decided for
   sweep export ticket-routing-7f3a2c 3f9a1c --to model       # a confirmed trial of your choice
   sweep export last --to model --merge          # an adapter merged into its base
+  sweep export last --to model --refit          # trained once more, on validation rows too
 Only confirmed trials keep their weights, in the sweep's folder, until you remove it. The card,
 README.md, says what was measured, on how many items, and what was not tested.
 exit code: 0 it was written, 2 it cannot be (nothing was written)
@@ -41,6 +42,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="merge an adapter into its base, in float32; a whole model stays as it is",
     )
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="train the trial's settings anew on training and validation rows, each as often as "
+        "before; takes as long as a trial",
+    )
     add_store(parser)
     parser.set_defaults(run=run)
 
@@ -50,7 +57,16 @@ def run(args: argparse.Namespace) -> int:
     from keepgain.core.store.location import resolve_store
     from keepgain.sweeps.export import export
 
-    made = export(resolve_store(args.store), args.sweep, args.trial, args.to, merge=args.merge)
+    made = export(
+        resolve_store(args.store),
+        args.sweep,
+        args.trial,
+        args.to,
+        merge=args.merge,
+        refit=args.refit,
+        say=lambda line: print(line, flush=True),
+    )
     what = "an adapter, to be loaded on its base" if made.adapter else "a whole model"
-    print(f"{made.folder}: {what}, of run {made.run_key} of {made.sweep}; the card is README.md")
+    of = "a refit of run" if args.refit else "of run"
+    print(f"{made.folder}: {what}, {of} {made.run_key} of {made.sweep}; the card is README.md")
     return EXIT_OK

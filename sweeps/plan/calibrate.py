@@ -9,16 +9,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from keepgain.cluster.process import WorkerLost
 from keepgain.cluster.ranks import Ranks
 from keepgain.core.config import SuiteRef, TrialConfig
-from keepgain.core.errors import UserError
-from keepgain.core.launch import LaunchSpec, ResourceRequest
+from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import RungReport
 from keepgain.core.rows import write_rows
 from keepgain.core.units import human_count
-from keepgain.core.work import TrainRequest, WorkReply
-from keepgain.sweeps.crew import worker_env
+from keepgain.core.work import TrainRequest
+from keepgain.sweeps.lone_worker import lone_worker, trained
 from keepgain.sweeps.methods import methods_of
 from keepgain.sweeps.plan.measured import Measured, suites_label
 from keepgain.sweeps.plan.speed import Hardware
@@ -26,7 +25,6 @@ from keepgain.sweeps.plan.trial import largest_config
 from keepgain.sweeps.prepare import Prepared, store
 from keepgain.sweeps.spec import spec_space
 
-WORKER = "keepgain.trainers.worker"
 STEPS = (2, 6, 22, 86, 342)
 """Optimizer steps after which the time is looked at; the first two are warm-up and do not count."""
 ENOUGH_SECONDS = 3.0
@@ -60,16 +58,10 @@ def calibrate(prepared: Prepared, hardware: Hardware, say: Callable[[str], None]
             for method in methods_of(stored.spec, space):
                 say(f"calibrating {model.ref.name} by {method}")
                 config = _short(largest_config(stored, space, model.ref.name, method), suites)
+                resources = ResourceRequest(cpus=hardware.cpus, gpus=hardware.gpus)
                 ranks = config.runtime.world_size
-                env = worker_env(ResourceRequest(cpus=hardware.cpus, gpus=hardware.gpus), ranks)
-                log = str(folder / "worker.log")
-                worker = Ranks(
-                    LaunchSpec(entry_point=WORKER, env=env, log_path=log, world_size=ranks)
-                )
-                try:
+                with lone_worker(resources, ranks, folder / "worker.log") as worker:
                     measured = _measure(worker, config, folder, model.parameters)
-                finally:
-                    worker.close()
                 say(f"  {human_count(measured.flops_per_second)} FLOP/s")
                 found.append(measured)
     return found
@@ -106,13 +98,9 @@ def _rung(worker: Ranks, config: TrialConfig, folder: Path, rung: int) -> RungRe
         config=config, seed=0, rung=rung, sweep_folder=str(folder), keep_checkpoint=False
     )
     try:
-        answer = worker.request(request.model_dump(mode="json"), timeout_seconds=LONGEST_SECONDS)
-    except WorkerLost as lost:
-        raise _failed(config, str(lost)) from None
-    reply = WorkReply.model_validate(answer)
-    if reply.report is None:
-        raise _failed(config, f"{reply.cause}: {reply.detail}")
-    return reply.report
+        return trained(worker, request, LONGEST_SECONDS)
+    except TrialFailure as failure:
+        raise _failed(config, str(failure)) from None
 
 
 def _failed(config: TrialConfig, why: str) -> UserError:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from keepgain.core.config import ModelRef
 from keepgain.core.identity import folder_digest
@@ -25,6 +26,7 @@ from keepgain.sweeps.stages.decide import write_decision
 from keepgain.trainers.checkpoint import publish, verify
 from tests.analysis.evidence import Trial, base, build
 from tests.sweeps.tiny_models import make_model
+from tests.trainers import tiny
 
 SWEEP = "toy-123456"
 TRIALS = [
@@ -36,9 +38,17 @@ TRIALS = [
 
 
 def make_store(
-    folder: Path, ref: ModelRef, tuned: Path, method: str = "full", **changes: Any
+    folder: Path,
+    ref: ModelRef,
+    tuned: Path,
+    method: str = "full",
+    own: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Path:
-    """A finished sweep of `TRIALS` in the store `folder`; each confirmed run kept `tuned`."""
+    """A finished sweep of `TRIALS` in the store `folder`; each confirmed run kept `tuned`.
+
+    `own` is the configuration of all runs; `changes` are those of the record.
+    """
     evidence = build(TRIALS, n_items=1000, sizes={"s": 1000})
     runs = tuple(
         r.model_copy(update={"metrics": {"test/tickets": 0.25}}) for r in evidence.sweep.runs
@@ -49,7 +59,7 @@ def make_store(
     sweep.mkdir(parents=True)
     (sweep / "record").mkdir()
     save_folder(sweep / "record", evidence)
-    config = {
+    config = own or {
         "model": ref.model_dump(mode="json"),
         "method": method,
         "learning_rate": 0.001,
@@ -211,9 +221,61 @@ def test_an_adapter_is_not_merged_into_another_base(
     assert "is not the base org/base any more" in capsys.readouterr().err
     shutil.rmtree(folder)
     assert export(made, "last", "--to", tmp_path / "m", "--merge") == 2
-    assert "is not there to merge with" in capsys.readouterr().err
+    assert "the base org/base is not there" in capsys.readouterr().err
 
 
 def test_the_command_needs_no_torch() -> None:
     code = "import keepgain.sweeps.export, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def refitting_store(folder: Path, **changes: Any) -> Path:
+    """As `make_store`, of trials that a worker can train."""
+    ref = tiny.model_folder(folder / "base")
+    sums = tiny.suite(folder, "sums", tiny.sums(20, 60), "exact_match")
+    words = tiny.suite(folder, "words", tiny.words(12, 30), "bits_per_byte", measures="forgetting")
+    suites = (sums, sums.model_copy(update={"name": "again"}), words)
+    config = tiny.trial(folder, ref, suites=suites, **({"budget": 400, "rungs": (400,)} | changes))
+    given = ModelRef.model_validate({**ref.model_dump(), "digest": base_ref(Path(ref.path)).digest})
+    own = config.model_copy(update={"model": given}).model_dump(mode="json")
+    store = make_store(folder / "store", given, Path(ref.path), own=own)
+    spec = {
+        "suites": {"sums": {"from": "task"}, "again": {"from": "task"}, "words": {"path": "w"}},
+        "resources": {"device": "cpu"},
+    }
+    (store / "sweeps" / SWEEP / "spec.resolved.json").write_text(json.dumps(spec))
+    return store
+
+
+def test_a_refit_trains_on_validation_rows_too_and_is_not_scored_on_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = refitting_store(tmp_path)
+    target = tmp_path / "model"
+    assert export(store, "last", "--to", target, "--refit") == 0
+    # 60 rows and 20 more, which two suites ask: a budget of 400 tokens becomes 534.
+    assert "refitting on validation rows too (20 of task): 534 tokens" in capfd.readouterr().out
+    tuned, base = (load_file(f / "model.safetensors") for f in (target, tmp_path / "base"))
+    assert all(t.isfinite().all() for t in tuned.values())
+    assert any(not t.equal(base[n]) for n, t in tuned.items()), "it was trained"
+    card = (target / "README.md").read_text()
+    assert "(20 of task). The decision and the intervals" in card
+    assert "| task | task | 80 | 0.75 |" in card
+    assert "| words | validation | 12 |" in card
+    assert "| sums | validation |" not in card
+    assert "This refit on validation items of what it was trained on" in card
+
+
+def test_what_cannot_be_refitted_is_refused_before_any_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = refitting_store(tmp_path, rows=30)
+    assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
+    assert "trained on 30 rows of its sources" in capsys.readouterr().err
+    spec = store / "sweeps" / SWEEP / "spec.resolved.json"
+    ledger = store / "sweeps" / SWEEP / LEDGER_NAME
+    ledger.write_text(ledger.read_text().replace('"rows":30,', '"rows":null,'))
+    spec.write_text(json.dumps({"suites": {"sums": {"path": "s"}}, "resources": {}}))
+    assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
+    assert "no source that the trial trained on has validation rows" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
