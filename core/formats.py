@@ -62,6 +62,17 @@ class RowFile:
     """Line that each row begins on, from 1; of Parquet and saved datasets, the row's number."""
 
 
+@dataclass(frozen=True)
+class FoundRow:
+    """A row and where it stands."""
+
+    row: Row
+    line: int
+    """As in `RowFile.lines`."""
+    format: str
+    """Of the file."""
+
+
 def read_row_file(
     path: Path,
     *,
@@ -71,7 +82,30 @@ def read_row_file(
     slices: Sequence[str] = (),
     choices: bool = False,
 ) -> RowFile:
-    """Reads a whole file of any kind that `records` knows.
+    """All rows of a file in memory; arguments and errors as of `iterate_rows`."""
+    found = list(
+        iterate_rows(
+            path, format=format, fields=fields, limit=limit, slices=slices, choices=choices
+        )
+    )
+    return RowFile(
+        path=path,
+        format=found[0].format,
+        rows=tuple(f.row for f in found),
+        lines=tuple(f.line for f in found),
+    )
+
+
+def iterate_rows(
+    path: Path,
+    *,
+    format: FormatName = "auto",
+    fields: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    slices: Sequence[str] = (),
+    choices: bool = False,
+) -> Iterator[FoundRow]:
+    """Reads a file of any kind that `records` knows; keeps the ids in memory, not the rows.
 
     Row ids are the rows' own, else a hash of the content (equal rows get `-2`, `-3`, ...); slices
     are not in it, so that naming one leaves the ids alone.
@@ -84,37 +118,32 @@ def read_row_file(
             from 0. Without it choices are not read, and ids are those of rows without them.
 
     Raises:
-        UserError: The first fault, as `file:line: given, allowed, what to do`.
+        UserError: The first fault, as `file:line: given, allowed, what to do`; or no rows.
     """
     fields = fields or {}
-    rows: list[Row] = []
-    lines: list[int] = []
     first_line: dict[str, int] = {}
     copies: dict[str, int] = {}
     kind: str | None = None if format == "auto" else format
-    for number, record in records(path):
+    for count, (number, record) in enumerate(records(path), 1):
         where = f"{path}:{number}"
         kind = kind or _detect(record, fields, where)
         reader = _Reader(record, fields, where, slices, choices)
         row = reader.row(kind, given_id := reader.identifier())
-        if given_id is None:
-            copies[row.id] = copies.get(row.id, 0) + 1
-            if copies[row.id] > 1:
-                row = reader.row(kind, f"{row.id}-{copies[row.id]}")
-        elif row.id in first_line:
-            raise UserError(
-                f"the id {row.id!r} stands on line {first_line[row.id]} already.",
-                where=where,
-                hint="Ids must be unique within a file; leave them out to use content hashes.",
-            )
+        if row.id in first_line:
+            if given_id is not None:
+                raise UserError(
+                    f"the id {row.id!r} stands on line {first_line[row.id]} already.",
+                    where=where,
+                    hint="Ids must be unique within a file; leave them out to use content hashes.",
+                )
+            copies[row.id] = copies.get(row.id, 1) + 1
+            row = reader.row(kind, f"{row.id}-{copies[row.id]}")
         first_line[row.id] = number
-        rows.append(row)
-        lines.append(number)
-        if limit is not None and len(rows) >= limit:
+        yield FoundRow(row, number, kind)
+        if count == limit:
             break
-    if not rows or kind is None:
+    if not first_line:
         raise UserError("the file has no rows.", where=str(path))
-    return RowFile(path=path, format=kind, rows=tuple(rows), lines=tuple(lines))
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -4,12 +4,19 @@
 """
 
 import json
+import os
+import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from keepgain.core.errors import UserError
+from keepgain.core.lazy import LazySequence
 
 RowKind = Literal["chat", "pair", "text"]
 
@@ -90,11 +97,15 @@ def slice_columns(rows: Sequence[Row]) -> dict[str, tuple[str | None, ...]]:
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Writes normalised JSONL and returns the number of rows."""
     count = 0
-    with path.open("w", encoding="utf-8") as handle:
+    with path.open("wb") as handle:
         for row in rows:
-            handle.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
+            handle.write(_line(row))
             count += 1
     return count
+
+
+def _line(row: Row) -> bytes:
+    return (json.dumps(row.to_json(), ensure_ascii=False) + "\n").encode()
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -109,3 +120,64 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield row_from_json(json.loads(line))
             except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                 raise UserError("not a normalised row.", where=f"{path}:{number}") from None
+
+
+class StoredRows(LazySequence[Row]):
+    """Rows in a normalised file, parsed when they are asked for; in memory are 8 bytes a row.
+
+    Args:
+        file: Read by position, so that its readers do not disturb one another.
+        ends: Where each line ends; int64 of shape [lines].
+        chosen: Lines that are meant, in their order; None: all.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        ends: npt.NDArray[np.int64],
+        chosen: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self._file = file
+        self._ends = ends
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._ends if self._chosen is None else self._chosen)
+
+    def at(self, index: int) -> Row:
+        # Decoded first: of bytes, json would guess the encoding each time.
+        return row_from_json(json.loads(self._line(index).decode()))
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of the rows, as `write_rows` writes them."""
+        return map(self._line, range(len(self)))
+
+    def where(self, chosen: npt.NDArray[np.int64]) -> "StoredRows":
+        """The rows with these indices."""
+        places = chosen if self._chosen is None else self._chosen[chosen]
+        return StoredRows(self._file, self._ends, places)
+
+    def _line(self, index: int) -> bytes:
+        place = index if self._chosen is None else int(self._chosen[index])
+        begin = int(self._ends[place - 1]) if place else 0
+        return os.pread(self._file.fileno(), int(self._ends[place]) - begin, begin)
+
+
+class RowSpool:
+    """Puts rows aside in a file without a name: it is gone with its last reader, however the
+    process ends. It lies where `TMPDIR` says."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+        self._ends = array("q")
+        self._end = 0
+
+    def add(self, row: Row) -> None:
+        """Raises OSError where there is no room."""
+        self._end += self._file.write(_line(row))
+        self._ends.append(self._end)
+
+    def rows(self) -> StoredRows:
+        """All rows so far."""
+        self._file.flush()
+        return StoredRows(self._file, np.array(self._ends, dtype=np.int64))

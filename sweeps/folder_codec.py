@@ -41,10 +41,16 @@ class _Tokenizer:
         found = None if text is None else self._core.token_to_id(text)
         return None if found is None else int(found)
 
-    def __call__(self, text: str | list[str], add_special_tokens: bool = True) -> dict[str, Any]:
-        """`input_ids` of one text, or of each."""
+    def __call__(
+        self,
+        text: str | list[str],
+        add_special_tokens: bool = True,
+        return_offsets_mapping: bool = False,
+    ) -> dict[str, Any]:
+        """`input_ids` of one text, or of each; of one, `offset_mapping` too."""
         if isinstance(text, str):
-            return {"input_ids": self._core.encode(text, add_special_tokens=add_special_tokens).ids}
+            one = self._core.encode(text, add_special_tokens=add_special_tokens)
+            return {"input_ids": one.ids, "offset_mapping": one.offsets}
         encoded = self._core.encode_batch(text, add_special_tokens=add_special_tokens)
         return {"input_ids": [e.ids for e in encoded]}
 

@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from keepgain.core.config import Loss
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.sweeps.base_models import BaseModel
 from keepgain.sweeps.datasets import Source
 from keepgain.sweeps.folder_codec import folder_codec
 from keepgain.sweeps.gates.tokens import FolderTokenizer
-from keepgain.trainers.encode import Encoded, encode_rows
+from keepgain.trainers.encode import encode_rows
 from keepgain.trainers.tokens import Codec
 
 WITH_LOSS, MASKED = "bold green", "dim"
@@ -57,27 +58,36 @@ class ShownRow:
         }
 
 
-def shown_rows(source: Source, model: BaseModel, max_length: int, count: int) -> list[ShownRow]:
+def shown_rows(
+    source: Source, model: BaseModel, max_length: int, loss: Loss, count: int
+) -> list[ShownRow]:
     """The first training rows of a source under one model's tokenizer and chat template."""
     tokenizer = FolderTokenizer(model.folder)
     codec = folder_codec(tokenizer, model.ref.name)
     train = source.train
     return [
-        _shown(codec, tokenizer, row, place, max_length)
+        _shown(codec, tokenizer, row, place, max_length, loss)
         for row, place in zip(train.rows[:count], train.places, strict=False)
     ]
 
 
 def _shown(
-    codec: Codec, tokenizer: FolderTokenizer, row: Row, place: str, max_length: int
+    codec: Codec,
+    tokenizer: FolderTokenizer,
+    row: Row,
+    place: str,
+    max_length: int,
+    on: Loss = "last_turn",
 ) -> ShownRow:
     try:
+        (trained,) = encode_rows(codec, [row], max_length, on)
+        # Of the same ids: where prompt and answer meet.
         (item,) = encode_rows(codec, [row], max_length)
         (whole,) = encode_rows(codec, [row], _NO_LIMIT)
     except UserError as error:
         return ShownRow(place, row.id, refused=str(error))
     ids = tuple(int(i) for i in item.ids)
-    loss = tuple(bool(x) for x in _loss(item))
+    loss = tuple(bool(x) for x in trained.loss_mask)
     return ShownRow(
         place,
         row.id,
@@ -88,11 +98,6 @@ def _shown(
         cut_left=whole.start - item.start,
         cut_right=(len(whole.ids) - whole.start) - (len(item.ids) - item.start),
     )
-
-
-def _loss(item: Encoded) -> list[bool]:
-    """Position 0 is never predicted."""
-    return [i >= max(item.start, 1) for i in range(len(item.ids))]
 
 
 def _parts(

@@ -1,19 +1,23 @@
 """Training rows and suite items, read and encoded once per process."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from keepgain.core.config import ModelRef, SourceRef, SuiteRef, TrialConfig
+from keepgain.core.config import SourceRef, SuiteRef, TrialConfig
 from keepgain.core.errors import UserError
-from keepgain.core.identity import derive_seed
+from keepgain.core.identity import derive_seed, fingerprint, folder_digest
 from keepgain.core.rows import Row, read_rows
 from keepgain.trainers.encode import Encoded, encode_rows
+from keepgain.trainers.token_store import CHUNK, TokenRows, stored_tokens
 from keepgain.trainers.tokens import Codec
 
 IGNORED = -100
@@ -23,7 +27,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 KEPT = 16
-"""Encoded files that a process keeps."""
+"""Files that a process keeps open, or items in memory."""
+
+TOKENS = "tokens"
+"""Folder beside the sources: their rows as token ids."""
+_TOKENIZER = ("tokenizer*", "special_tokens*", "added_tokens*", "chat_template*", "vocab*", "*.py")
+"""Files of a model folder that decide which tokens a row has; base models may share them."""
+_ENCODING = 1
+"""Raised when rows are encoded otherwise than before."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,8 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
         ids[i, :n] = row.ids
         mask[i, :n] = 1
         labels[i, row.start : n] = row.ids[row.start :]
+        for gap in row.gaps:
+            labels[i, slice(*gap)] = IGNORED
     return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
 
 
@@ -90,10 +103,10 @@ class DataCache:
     """Rows and encodings by content digest; the oldest goes first."""
 
     def __init__(self) -> None:
-        self._encoded: OrderedDict[tuple[str, ...], list[Encoded]] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, ...], TokenRows] = OrderedDict()
         self._items: OrderedDict[tuple[str, str], list[Row]] = OrderedDict()
 
-    def sources(self, config: TrialConfig, codec: Codec) -> dict[str, list[Encoded]]:
+    def sources(self, config: TrialConfig, codec: Codec) -> dict[str, TokenRows]:
         """Encoded rows of every source with a share.
 
         Raises:
@@ -107,11 +120,11 @@ class DataCache:
                     f"the mixture names '{name}', the sources are: {', '.join(refs)}.",
                     where="mixture",
                 )
-        found = {n: self._source(refs[n], config.model, codec, config.max_length) for n in wanted}
+        found = {n: self._source(refs[n], config, codec) for n in wanted}
         if config.rows is None:
             return found
         return {
-            name: nested_subset(rows, refs[name].digest, config.rows)
+            name: rows.where(nested_subset(len(rows), refs[name].digest, config.rows))
             if refs[name].role == "task"
             else rows
             for name, rows in found.items()
@@ -134,39 +147,63 @@ class DataCache:
             )
         return rows
 
-    def _source(
-        self, ref: SourceRef, model: ModelRef, codec: Codec, max_length: int
-    ) -> list[Encoded]:
-        key = (ref.path, ref.digest, ref.role, model.path, model.digest, str(max_length))
+    def _source(self, ref: SourceRef, config: TrialConfig, codec: Codec) -> TokenRows:
+        model, length, loss = config.model, config.max_length, config.loss
+        key = (ref.path, ref.digest, ref.role, model.path, model.digest, str(length), loss)
         if key not in self._encoded:
-            rows = list(read_rows(Path(ref.path)))
-            if len(rows) != ref.rows:
-                raise UserError(
-                    f"source '{ref.name}' should have {ref.rows} rows and has {len(rows)}.",
-                    where=ref.path,
-                )
-            encoded = encode_rows(codec, rows, max_length)
-            if ref.role == "replay":
-                encoded = [replace(r, replay=True) for r in encoded]
-            _put(self._encoded, key, encoded)
+
+            def encoded() -> Iterator[list[Encoded]]:
+                rows, count = read_rows(Path(ref.path)), 0
+                while chunk := list(islice(rows, CHUNK)):
+                    count += len(chunk)
+                    yield encode_rows(codec, chunk, length, loss)
+                if count != ref.rows:
+                    raise UserError(
+                        f"source '{ref.name}' should have {ref.rows} rows and has {count}.",
+                        where=ref.path,
+                    )
+
+            name = _store_name(ref, config, codec)
+            stored = stored_tokens(Path(ref.path).parent / TOKENS / name, encoded)
+            _put(self._encoded, key, replace(stored, replay=ref.role == "replay"))
         return self._encoded[key]
 
 
-def nested_subset(rows: Sequence[V], digest: str, count: int) -> list[V]:
-    """The first `count` rows of an order that the content fixes, as they stand in the file.
+def _store_name(ref: SourceRef, config: TrialConfig, codec: Codec) -> str:
+    """Follows from everything that the token ids and their loss follow from."""
+    facts = replace(codec, tokenizer=type(codec.tokenizer).__name__, name="", pad_id=0)
+    return fingerprint(
+        {
+            "encoding": _ENCODING,
+            "libraries": [version("tokenizers"), version("transformers")],
+            "source": ref.digest,
+            "tokenizer": folder_digest(Path(config.model.path), _TOKENIZER),
+            "codec": repr(facts),
+            "max_length": config.max_length,
+            "loss": config.loss,
+        }
+    )
+
+
+def nested_subset(total: int, digest: str, count: int) -> npt.NDArray[np.int64]:
+    """The first `count` of `total` rows in an order that the content fixes, as they stand in the
+    file.
 
     Args:
-        rows: All rows of a source.
+        total: Rows of a source.
         digest: Of its content.
         count: How many; a smaller set lies within a larger one.
+
+    Returns:
+        Ascending indices.
 
     Raises:
         UserError: There are not so many.
     """
-    if count > len(rows):
-        raise UserError(f"{count} rows are asked for, and there are {len(rows)}.", where="rows")
-    order = np.random.default_rng(derive_seed("rows", digest)).permutation(len(rows))
-    return [rows[i] for i in sorted(order[:count])]
+    if count > total:
+        raise UserError(f"{count} rows are asked for, and there are {total}.", where="rows")
+    order = np.random.default_rng(derive_seed("rows", digest)).permutation(total)
+    return np.sort(order[:count])
 
 
 def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:

@@ -2,18 +2,22 @@
 
 The loss is on the answer alone: of a chat, on the last assistant turn with its end-of-turn token
 and not on what the template writes after it; of a pair, on answer and end; of a text, on every
-token and the end. What is trained on is always the tail of the row, so one number says it.
+token and the end. With `loss: all_turns` it is on the earlier assistant turns of a chat too (see
+`earlier_turns`); the ids are the same. So it is on the tail of a row, but for gaps.
 """
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from keepgain.core.config import Loss
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
+from keepgain.trainers.earlier_turns import Span, earlier_spans, marked_ids, plain_chat
 from keepgain.trainers.tokens import Codec, Message
 
 Ids = npt.NDArray[np.int32]
@@ -34,14 +38,26 @@ class Encoded:
     balanced by their answers."""
     replay: bool = False
     """From a source of role replay."""
+    gaps: tuple[Span, ...] = ()
+    """[first, end) of the tokens after `start` that are not trained on, ascending."""
 
     @property
     def loss_tokens(self) -> int:
         """Number of predicted tokens that the loss is on."""
-        return len(self.ids) - max(self.start, 1)
+        return len(self.ids) - max(self.start, 1) - sum(end - first for first, end in self.gaps)
+
+    @property
+    def loss_mask(self) -> npt.NDArray[np.bool_]:
+        """True where a token is predicted and the loss is on it; shape [length]."""
+        mask = np.arange(len(self.ids)) >= max(self.start, 1)
+        for first, end in self.gaps:
+            mask[first:end] = False
+        return mask
 
 
-def encode_rows(codec: Codec, rows: Sequence[Row], max_length: int) -> list[Encoded]:
+def encode_rows(
+    codec: Codec, rows: Sequence[Row], max_length: int, loss: Loss = "last_turn"
+) -> list[Encoded]:
     """Encodes rows of any kind, in order.
 
     Raises:
@@ -50,7 +66,8 @@ def encode_rows(codec: Codec, rows: Sequence[Row], max_length: int) -> list[Enco
     spans = spans_of(codec, rows)
     encoded = []
     for row, (prompt, answer) in zip(rows, spans, strict=True):
-        item = cut(codec, prompt, answer, max_length)
+        earlier = earlier_spans(codec, row) if loss == "all_turns" else []
+        item = cut(codec, prompt, answer, max_length, earlier)
         if item.loss_tokens < 1:
             raise UserError(f"row '{row.id}' has no token to train on.", hint="Remove it.")
         encoded.append(replace(item, group=row.group, answer_hash=_hash(row.answer or row.text)))
@@ -101,12 +118,6 @@ def plain_pair(row: Row) -> tuple[str, str]:
     return plain_chat(row.messages[:-1]), f" {row.answer}"
 
 
-def plain_chat(messages: Sequence[Message]) -> str:
-    """Turns as lines, and the opening of the assistant's."""
-    lines = [f"{m['role']}: {m['content']}" for m in messages]
-    return "\n".join([*lines, "assistant:"])
-
-
 def chat_span(codec: Codec, messages: list[Message], row_id: str) -> tuple[list[int], list[int]]:
     """Locates the last assistant turn of a rendered chat.
 
@@ -120,7 +131,10 @@ def chat_span(codec: Codec, messages: list[Message], row_id: str) -> tuple[list[
         UserError: The prefix check fails, or markers mark nothing.
     """
     if codec.marks_answers:
-        ids, start = _marked(codec, messages, row_id)
+        ids, mask = marked_ids(codec, messages, row_id)
+        last = int(np.flatnonzero(mask)[-1])
+        unmarked = np.flatnonzero(mask[:last] == 0)
+        start = int(unmarked[-1]) + 1 if len(unmarked) else 0
         return ids[:start], _end_at_turn(codec, ids[start:])
     full = codec.render(messages, generate=False)
     prompt = codec.render(messages[:-1], generate=True)
@@ -140,26 +154,6 @@ def chat_span(codec: Codec, messages: list[Message], row_id: str) -> tuple[list[
     return prompt_ids, _end_at_turn(codec, answer_ids)
 
 
-def _marked(codec: Codec, messages: list[Message], row_id: str) -> tuple[list[int], int]:
-    """Ids of the whole chat and where the last marked run begins."""
-    rendered = codec.tokenizer.apply_chat_template(
-        messages,
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-        enable_thinking=False,
-    )
-    ids, mask = list(rendered["input_ids"]), np.asarray(rendered["assistant_masks"])
-    if not mask.any():
-        raise UserError(
-            f"the chat template's generation markers mark nothing in row '{row_id}'.",
-            where=codec.name,
-        )
-    last = int(np.flatnonzero(mask)[-1])
-    unmarked = np.flatnonzero(mask[:last] == 0)
-    return ids, int(unmarked[-1]) + 1 if len(unmarked) else 0
-
-
 def _end_at_turn(codec: Codec, answer: list[int]) -> list[int]:
     """Drops what the template writes after the end-of-turn token; adds the token if it has none."""
     if codec.appends_end:
@@ -168,18 +162,38 @@ def _end_at_turn(codec: Codec, answer: list[int]) -> list[int]:
     return answer[: places[-1] + 1] if places else [*answer, codec.end_id]
 
 
-def cut(codec: Codec, prompt: list[int], answer: list[int], max_length: int) -> Encoded:
+def cut(
+    codec: Codec,
+    prompt: list[int],
+    answer: list[int],
+    max_length: int,
+    earlier: Sequence[Span] = (),
+) -> Encoded:
     """Joins prompt and answer in at most `max_length` tokens.
 
     The prompt loses tokens at its left (a leading BOS stays); an answer or text that is too long by
     itself loses its end.
+
+    Args:
+        earlier: [first, end) of the prompt's tokens that the loss is on too, ascending.
     """
     excess = len(prompt) + len(answer) - max_length
     if excess > 0:
+        whole = len(prompt)
         lead = prompt[:1] if prompt and prompt[0] in codec.bos else []
         body = prompt[len(lead) :]
         kept = max(len(body) - excess, 1 if body else 0)
         prompt = lead + body[len(body) - kept :]
         answer = answer[: max_length - len(prompt)]
+        lost = whole - len(prompt)
+        moved = [(max(first - lost, len(lead)), end - lost) for first, end in earlier]
+        earlier = [(first, end) for first, end in moved if first < end]
     ids = np.array(prompt + answer, dtype=np.int32)
-    return Encoded(ids=ids, start=len(prompt), truncated=excess > 0)
+    spans = [*earlier, (len(prompt), len(ids))]
+    gaps = ((end, first) for (_, end), (first, _) in pairwise(spans))
+    return Encoded(
+        ids=ids,
+        start=spans[0][0],
+        truncated=excess > 0,
+        gaps=tuple((first, end) for first, end in gaps if first < end),
+    )

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from keepgain.core.config import TrialConfig
 from keepgain.trainers.encode import Encoded
+from keepgain.trainers.token_store import TokenRows
 
 UNNAMED = ""
 """Group of the rows that have none."""
 
 
 def draw_weights(
-    config: TrialConfig, rows: Mapping[str, Sequence[Encoded]]
+    config: TrialConfig, rows: Mapping[str, TokenRows]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """How often each row of the balanced sources is drawn, in proportion.
 
@@ -29,19 +30,15 @@ def draw_weights(
         return {}
     replayed = {ref.name for ref in config.sources if ref.role == "replay"}
     return {
-        name: _inverse_sizes(_classes(config.balance_by, own), config.balance_strength)
+        name: _inverse_sizes(own.classes(config.balance_by), config.balance_strength)
         for name, own in rows.items()
         if name not in replayed
     }
 
 
-def _classes(by: str, rows: Sequence[Encoded]) -> list[str | int]:
-    return [group_of(r) if by == "group" else r.answer_hash for r in rows]
-
-
-def _inverse_sizes(classes: Sequence[str | int], strength: float) -> npt.NDArray[np.float64]:
-    sizes = Counter(classes)
-    return np.array([float(sizes[c]) ** -strength for c in classes])
+def _inverse_sizes(classes: npt.NDArray[np.int64], strength: float) -> npt.NDArray[np.float64]:
+    _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    return np.array([float(size) ** -strength for size in sizes])[class_of]
 
 
 class GroupWeights:

@@ -46,7 +46,7 @@ class Mixture:
     def __init__(
         self,
         shares: Mapping[str, float],
-        lengths: Mapping[str, Sequence[int]],
+        lengths: Mapping[str, Sequence[int] | npt.NDArray[np.int64]],
         seed: int,
         weights: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:

@@ -69,6 +69,8 @@ def pack(rows: Sequence[Encoded], pad_id: int) -> Batch:
             # The first token of a row would be predicted from the row before it.
             first = max(row.start, 1)
             labels[b, at + first : at + n] = row.ids[first:]
+            for gap in row.gaps:
+                labels[b, at + gap[0] : at + gap[1]] = IGNORED
             at += n
     return Batch(
         input_ids=torch.from_numpy(ids),

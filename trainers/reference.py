@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from keepgain.core.config import Arm, ScoreConfig
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
-from keepgain.trainers.encode import chat_span, plain_chat, plain_pair, turns
+from keepgain.trainers.earlier_turns import plain_chat
+from keepgain.trainers.encode import chat_span, plain_pair, turns
 from keepgain.trainers.tokens import Codec, Message
 
 

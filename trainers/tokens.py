@@ -51,6 +51,11 @@ class Codec:
             return []
         return list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """(first, end) in characters of `text` for each token of `ids`."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return list(encoded["offset_mapping"])
+
     def text(self, ids: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
         decoded = self.tokenizer.decode(

@@ -181,8 +181,11 @@ def _shown(prepared: Prepared, count: int, model: str | None) -> dict[str, list[
     if model is not None and model not in names:
         raise UserError(f"no model '{model}' in this sweep.", hint=f"Known: {', '.join(names)}.")
     of = prepared.model(model or names[0])
-    max_length = prepared.spec.training.max_length
-    return {s.name: shown_rows(s, of, max_length, count) for s in prepared.sources.values()}
+    training = prepared.spec.training
+    return {
+        s.name: shown_rows(s, of, training.max_length, training.loss, count)
+        for s in prepared.sources.values()
+    }
 
 
 def _say(line: str) -> None:

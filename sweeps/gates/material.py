@@ -1,5 +1,6 @@
 """What the gates look at: rows with their places, free of how a spec names them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,8 @@ class RowSet:
     label: str
     """`tickets/train`, `gain/test`, ..."""
     part: Part
-    rows: tuple[Row, ...]
-    places: tuple[str, ...]
+    rows: Sequence[Row]
+    places: Sequence[str]
     """`file:line` of each row."""
     role: Role | None = None
     measures: Measures | None = None

@@ -1,6 +1,11 @@
 """Rows that stand on both sides of a split: what is scored must not have been trained on."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.gates.material import RowSet, normalised
@@ -17,16 +22,14 @@ def check_splits(sets: Sequence[RowSet]) -> list[Finding]:
     test = [s for s in sets if s.part == "test"]
     pairs = [(a, b) for a in train for b in (*validation, *test)]
     pairs += [(a, b) for a in validation for b in test]
-    exact = {s.label: _positions(s, exact=True) for s in sets}
-    rough = {s.label: _positions(s, exact=False) for s in sets}
+    asked = {s.label: _asked(s) for s in sets}
     findings = []
     for a, b in pairs:
-        same = _common(exact[a.label], exact[b.label])
-        near = _common(rough[a.label], rough[b.label])
-        if same:
-            findings.append(_finding(a, b, same, len(exact[b.label]), exact=True))
-        elif near:
-            findings.append(_finding(a, b, near, len(rough[b.label]), exact=False))
+        (exact_a, rough_a), (exact_b, rough_b) = asked[a.label], asked[b.label]
+        if same := _common(exact_a, exact_b):
+            findings.append(_finding(a, b, same, len(exact_b.keys), exact=True))
+        elif near := _common(rough_a, rough_b):
+            findings.append(_finding(a, b, near, len(rough_b.keys), exact=False))
     return findings
 
 
@@ -36,7 +39,8 @@ def check_duplicates(sets: Sequence[RowSet]) -> list[Finding]:
     for items in sets:
         if items.part == "train":
             continue
-        surplus = len(items.rows) - len(_positions(items, exact=True))
+        asked, _ = _asked(items)
+        surplus = len(items.rows) - len(asked.keys)
         if surplus:
             findings.append(
                 Finding(
@@ -44,34 +48,52 @@ def check_duplicates(sets: Sequence[RowSet]) -> list[Finding]:
                     severity="warning",
                     where=items.label,
                     message=f"{surplus} of {len(items.rows)} items ask what another one asks.",
-                    rows=_repeats(items),
+                    rows=_repeats(items, asked),
                     hint="Remove them: intervals come out too narrow.",
                 )
             )
     return findings
 
 
-def _positions(rows: RowSet, *, exact: bool) -> dict[str, int]:
-    """Question → position of the first row that asks it."""
-    found: dict[str, int] = {}
-    for position, row in enumerate(rows.rows):
+@dataclass(frozen=True)
+class _Questions:
+    """Each question once, by its hash: 24 bytes a row, where the texts may not fit into memory."""
+
+    keys: npt.NDArray[np.bytes_]
+    """Ascending, of shape [questions]."""
+    first: npt.NDArray[np.int64]
+    """Position of the first row that asks it."""
+    of_row: npt.NDArray[np.int64]
+    """Place in `keys` of each row's question, of shape [rows]."""
+
+
+def _asked(rows: RowSet) -> tuple[_Questions, _Questions]:
+    """The questions as they are, and up to white space and case."""
+    exact, rough = (np.empty(len(rows.rows), dtype="S16") for _ in range(2))
+    for i, row in enumerate(rows.rows):
         question = row.question()
-        found.setdefault(question if exact else normalised(question), position)
-    return found
+        exact[i], rough[i] = _hash(question), _hash(normalised(question))
+    return _distinct(exact), _distinct(rough)
 
 
-def _common(a: dict[str, int], b: dict[str, int]) -> list[tuple[int, int]]:
-    return sorted((a[key], b[key]) for key in a.keys() & b.keys())
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def _repeats(items: RowSet) -> tuple[str, ...]:
-    first = _positions(items, exact=True)
-    again = (
-        f"{items.places[i]} asks as {items.places[first[row.question()]]}"
-        for i, row in enumerate(items.rows)
-        if first[row.question()] != i
-    )
-    return tuple(text for text, _ in zip(again, range(MAX_EXAMPLES), strict=False))
+def _distinct(keys: npt.NDArray[np.bytes_]) -> _Questions:
+    return _Questions(*np.unique(keys, return_index=True, return_inverse=True))
+
+
+def _common(a: _Questions, b: _Questions) -> list[tuple[int, int]]:
+    """Positions in both, in the order of the first."""
+    _, in_a, in_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
+    return sorted(zip(a.first[in_a].tolist(), b.first[in_b].tolist(), strict=True))
+
+
+def _repeats(items: RowSet, asked: _Questions) -> tuple[str, ...]:
+    first = asked.first[asked.of_row]
+    again = np.flatnonzero(first != np.arange(len(first)))[:MAX_EXAMPLES]
+    return tuple(f"{items.places[i]} asks as {items.places[first[i]]}" for i in again)
 
 
 def _finding(

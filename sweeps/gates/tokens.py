@@ -1,6 +1,7 @@
 """Lengths of rows in tokens, from a model folder's own files: no torch, no AutoTokenizer."""
 
 import hashlib
+import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,8 +150,8 @@ def _sample(rows: Sequence[Row]) -> list[int]:
     """Positions, the same in every run: of the rows with the smallest hash of their id."""
     if len(rows) <= SAMPLE:
         return list(range(len(rows)))
-    hashes = [hashlib.sha256(row.id.encode()).digest() for row in rows]
-    return sorted(range(len(rows)), key=hashes.__getitem__)[:SAMPLE]
+    hashes = ((hashlib.sha256(row.id.encode()).digest(), i) for i, row in enumerate(rows))
+    return [i for _, i in heapq.nsmallest(SAMPLE, hashes)]
 
 
 def _read_optional(path: Path) -> dict[str, Any]:

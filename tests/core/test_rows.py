@@ -1,12 +1,23 @@
 import json
+import tempfile
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
-from keepgain.core.rows import Row, read_rows, row_from_json, slice_columns, write_rows
+from keepgain.core.rows import (
+    Row,
+    RowSpool,
+    StoredRows,
+    read_rows,
+    row_from_json,
+    slice_columns,
+    write_rows,
+)
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 EXTRA = {name: st.none() | TEXT for name in ("context", "group", "cluster")}
@@ -33,6 +44,48 @@ TEXTS = st.builds(Row, id=TEXT, kind=st.just("text"), text=TEXT, **EXTRA)
 def test_rows_come_back_exactly(tmp_path: Path, rows: list[Row]) -> None:
     assert write_rows(tmp_path / "rows.jsonl", rows) == len(rows)
     assert list(read_rows(tmp_path / "rows.jsonl")) == rows
+
+
+def _stored(rows: list[Row]) -> StoredRows:
+    spool = RowSpool()
+    for row in rows:
+        spool.add(row)
+    return spool.rows()
+
+
+@given(st.lists(CHATS | PAIRS | TEXTS, max_size=5), st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_rows_put_aside_are_a_sequence_of_the_same_rows(
+    tmp_path: Path, rows: list[Row], data: st.DataObject
+) -> None:
+    stored = _stored(rows)
+    assert (list(stored), list(stored)) == (rows, rows)
+    assert stored[1:] == rows[1:] and stored[::-1] == rows[::-1]
+    assert [stored[i - len(rows)] for i in range(len(rows))] == rows
+    with pytest.raises(IndexError):
+        stored[len(rows)]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    assert b"".join(stored.lines()) == (tmp_path / "rows.jsonl").read_bytes()
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=5) if rows else st.just([]))
+    part = stored.where(np.array(chosen, dtype=np.int64))
+    assert (len(part), list(part)) == (len(chosen), [rows[i] for i in chosen])
+    assert list(part.where(np.arange(len(chosen))[1:])) == [rows[i] for i in chosen[1:]]
+
+
+def test_rows_put_aside_are_not_in_memory_and_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tracemalloc.start()
+    spool = RowSpool()
+    for i in range(2000):
+        spool.add(Row(str(i), "text", text="x" * 2000))
+    stored = spool.rows()
+    assert sum(len(row.text) for row in stored) == 4_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 400_000, "a tenth of the text"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "5", '{"prompt": "x"}', '{"id": "1", "messages": []}'])

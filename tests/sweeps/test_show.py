@@ -1,5 +1,6 @@
 """`sweep check --show`: token for token what training encodes, legible without colour too."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,15 @@ def test_shown_tokens_and_loss_are_those_that_training_encodes(
     codecs: Any, max_length: int
 ) -> None:
     real, light, tokenizer = codecs
-    for row in ROWS:
-        (expected,) = encode_rows(real, [row], max_length)
-        shown = _shown(light, tokenizer, row, "f:1", max_length)
+    for row, on in itertools.product(ROWS, ("last_turn", "all_turns")):
+        (expected,) = encode_rows(real, [row], max_length, on)
+        shown = _shown(light, tokenizer, row, "f:1", max_length, on)
         assert list(shown.ids) == expected.ids.tolist()
         assert list(shown.tokens) == real.tokenizer.convert_ids_to_tokens(expected.ids.tolist())
         assert sum(shown.loss) == expected.loss_tokens
-        assert [i for i, x in enumerate(shown.loss) if x] == list(
-            range(max(expected.start, 1), len(expected.ids))
-        )
+        tail = range(max(expected.start, 1), len(expected.ids))
+        holes = {i for gap in expected.gaps for i in range(*gap)}
+        assert [i for i, x in enumerate(shown.loss) if x] == [i for i in tail if i not in holes]
         assert bool(shown.cut_left or shown.cut_right) == expected.truncated
         (whole,) = encode_rows(real, [row], 1000)
         assert shown.cut_left + shown.cut_right == len(whole.ids) - len(shown.ids)
@@ -168,6 +169,19 @@ def test_without_colour_the_loss_stands_in_brackets(plain: FolderTokenizer) -> N
     assert "f.jsonl:7: 25 tokens, 2 with loss" in text
     assert "<|im_start|>user↵\n    1+2=<|im_end|>↵" in text
     assert "<|im_start|>assistant↵\n    ⟦3<|im_end|>⟧" in text
+
+
+def test_every_assistant_turn_stands_in_brackets_where_the_loss_is_on_all(
+    plain: FolderTokenizer,
+) -> None:
+    codec = folder_codec(plain, "m")
+    shown = [_shown(codec, plain, CHAT, "f:1", 200, on) for on in ("last_turn", "all_turns")]
+    last, every = (render_rows("t", [row], colour=False) for row in shown)
+    assert "two<|im_end|>↵" in last and "⟦four<|im_end|>⟧" in last
+    assert "⟦two<|im_end|>⟧↵" in every and "⟦four<|im_end|>⟧" in every
+    assert every.splitlines()[1].endswith("9 with loss")
+    green = render_rows("t", [shown[1]], colour=True)
+    assert green.count("\x1b[1;32m") == 2
 
 
 def test_with_colour_loss_is_green_and_the_rest_dim(plain: FolderTokenizer) -> None:

@@ -16,6 +16,7 @@ from keepgain.trainers.groups import GroupWeights, draw_weights
 from keepgain.trainers.mixture import Mixture, systematic
 from keepgain.trainers.models import BaseCache
 from keepgain.trainers.run import Run
+from keepgain.trainers.token_store import stored_tokens
 from tests.trainers import tiny
 
 
@@ -59,7 +60,11 @@ def test_a_balanced_epoch_has_every_class_equally_often(tmp_path, llama):
 
 def test_weights_by_group_count_rows_without_one_as_a_class(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, balance_by="group")
-    weights = draw_weights(config, {"task": rows("aaa.b."), "replay": rows("aab")})
+    stored = {
+        name: stored_tokens(tmp_path / name, lambda g=groups: [rows(g)])
+        for name, groups in (("task", "aaa.b."), ("replay", "aab"))
+    }
+    weights = draw_weights(config, stored)
     assert weights["task"] == pytest.approx([1 / 3] * 3 + [1 / 2, 1, 1 / 2])
     assert set(weights) == {"task"}
 
