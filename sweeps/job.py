@@ -44,6 +44,11 @@ class Job:
         """Reference arms belong to the base stage."""
         return self.asked.stage
 
+    @property
+    def interpolate(self) -> tuple[float, ...]:
+        """As of `TrainRequest`."""
+        return self.request.interpolate if isinstance(self.request, TrainRequest) else ()
+
     def resumed(self, last: RungReport) -> "Job":
         """The job that goes on after rung `last`, or starts anew if that left no checkpoint."""
         assert isinstance(self.request, TrainRequest)

@@ -363,8 +363,7 @@ class SweepProgram:
             self.telling.ended(job)
             return None
         self.recorder.started(job)
-        if (known is None or known.last_report is None) and key in self.reusable:
-            self._reuse(job, self.reusable[key])
+        if (known is None or known.last_report is None) and self._reuse(job):
             return None
         if known is not None and known.waits and self.rungs.schedules(job):
             self.rungs.sleep(job)
@@ -385,9 +384,19 @@ class SweepProgram:
             return job
         return job.resumed(run.last_report)
 
-    def _reuse(self, job: Job, finished: FinishedElsewhere) -> None:
+    def _reuse(self, job: Job) -> bool:
+        """Takes the run's results from another sweep, if one has all of them."""
+        finished = self.reusable.get(job.run_key)
+        if finished is None:
+            return False
+        sweep, shares = finished.folder.name, job.interpolate
+        reports = finished.reports(shares)
+        if reports is None:
+            asked = ", ".join(f"{share:g}" for share in shares)
+            why = f"{sweep} has not scored it at {asked}"
+            self.progress.say(f"{job.label}: trained again, since {why}")
+            return False
         take_over(finished, self.folder)
-        sweep, reports = finished.folder.name, finished.run.reports
         self._append(Reused(run_key=job.run_key, sweep=sweep, reports=reports))
         self._append(Finished(run_key=job.run_key, status=TrialStatus.COMPLETED))
         self.reused += 1
@@ -396,6 +405,7 @@ class SweepProgram:
             self.recorder.reported(job.asked, report)
         self.telling.ended(job)
         self.progress.skipped(job, f"reused from {sweep}")
+        return True
 
     def _end(
         self,

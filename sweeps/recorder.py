@@ -9,10 +9,12 @@ from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import METRIC_COMPLETED, METRIC_FAILED, PARENT
 from keepgain.core.store.spool import Spool
+from keepgain.sweeps.candidates import candidates_of, label_of
 from keepgain.sweeps.evidence import SCORES_OF, flat_params
 from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
+from keepgain.sweeps.search.replay import RunState
 
 _MLFLOW_STATUS = {
     TrialStatus.COMPLETED: "FINISHED",
@@ -25,6 +27,8 @@ _MLFLOW_STATUS = {
 DRIVER = "driver"
 """The driver's name in the spool."""
 TAG_STATE = "keepgain.optuna_state"
+TAG_MADE_FROM = "keepgain.made_from"
+"""Run key of the training that a run is a point of; see `sweeps.candidates`."""
 TAG_EXECUTION = "keepgain.execution."
 """With the rung's index: host, process and times of the worker, as JSON."""
 
@@ -46,14 +50,26 @@ class Recorder:
 
     def started(self, job: Job) -> None:
         """The run exists from now on; test scores belong to the run that they score."""
-        if job.purpose == "test":
-            return
-        asked = job.asked
+        if job.purpose != "test":
+            self._start(job.asked, job.label, {})
+
+    def candidates(self, run: RunState) -> None:
+        """The points of a completed run, each a run of its own, at once from its start to its end;
+        nothing for those that were said before."""
+        for point in candidates_of(run):
+            if point.run_key in self._ended:
+                continue
+            self._start(point.asked, label_of(point.asked), {TAG_MADE_FROM: run.run_key})
+            self.reported(point.asked, point.reports[-1])
+            self.ended(point.asked, point.status, None)
+
+    def _start(self, asked: Asked, label: str, more: Mapping[str, str]) -> None:
         tags = {
             "keepgain.stage": str(asked.stage),
             "keepgain.kind": asked.kind,
             "keepgain.trial_id": asked.trial_id,
             "keepgain.model": asked.model,
+            **more,
         }
         if asked.arm is not None:
             tags["keepgain.arm"] = asked.arm
@@ -62,7 +78,7 @@ class Recorder:
         params = {"model": asked.model, "seed": asked.seed, **flat_params(asked.config)}
         if asked.arm is not None:
             params["arm"] = asked.arm
-        self._spool.start(asked.run_key, job.label, params, tags)
+        self._spool.start(asked.run_key, label, params, tags)
         self._ended.pop(asked.run_key, None)
         self._told.discard(asked.run_key)  # it had failed and is tried again
 

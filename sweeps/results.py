@@ -7,6 +7,7 @@ from functools import cached_property
 from keepgain.core.config import SuiteRef
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.sweeps.candidates import candidates_of
 from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.draws import Result, RungResult
@@ -104,13 +105,14 @@ class Results:
         return self.prepared.spec.question.max_forgetting
 
     def searched(self) -> list[Searched]:
-        """Completed search trials, as the choice of finalists sees them."""
+        """Completed search trials and the points between them and their base, as the choice of
+        finalists sees them."""
         return [
-            Searched(run.asked, found)
+            Searched(point.asked, found, run.run_key)
             for run in self.runs.values()
-            if run.asked.stage is Stage.SEARCH
-            and run.status is TrialStatus.COMPLETED
-            and (found := self.objectives(run)) is not None
+            if run.asked.stage is Stage.SEARCH and run.status is TrialStatus.COMPLETED
+            for point in (run, *candidates_of(run))
+            if (found := self.objectives(point)) is not None
         ]
 
     def figures(self, run: RunState) -> dict[str, float]:

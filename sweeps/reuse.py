@@ -9,6 +9,7 @@ from typing import Any
 
 from keepgain.core.config import Runtime
 from keepgain.core.errors import UserError
+from keepgain.core.record import RungReport
 from keepgain.core.status import TrialStatus
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
@@ -26,6 +27,16 @@ class Finished:
 
     folder: Path
     run: RunState
+
+    def reports(self, interpolate: tuple[float, ...]) -> tuple[RungReport, ...] | None:
+        """Its reports with the scores at these shares alone, in their order (`sweeps.candidates`);
+        None: one is missing, and the weights that it would be scored from are gone."""
+        *below, last = self.run.reports
+        found = {c.interpolation: c for c in last.candidates}
+        if not found.keys() >= set(interpolate):
+            return None
+        wanted = tuple(found[alpha] for alpha in interpolate)
+        return (*below, last.model_copy(update={"candidates": wanted}))
 
 
 def finished_elsewhere(
@@ -74,8 +85,10 @@ def _is_whole(run: RunState) -> bool:
 
 
 def _files(run: RunState) -> list[str]:
-    paths = [report.items_path for report in run.reports]
-    folder = run.reports[-1].model_folder
+    last = run.reports[-1]
+    paths = [path for r in run.reports for path in (r.items_path, r.losses_path) if path]
+    paths += [c.items_path for c in last.candidates]
+    folder = last.model_folder
     return paths if folder is None else [*paths, folder]
 
 

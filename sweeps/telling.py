@@ -34,6 +34,7 @@ class Telling:
         """The job's run has ended."""
         run = self.runs[job.run_key]
         self.recorder.ended(job.asked, run.status, run.reason)
+        self.recorder.candidates(run)
         if job.purpose == "base":
             waiting, self._untold = self._untold, []
             for key in waiting:
@@ -52,6 +53,7 @@ class Telling:
         if run.asked.stage is Stage.SEARCH and (result := self.results.result(run)) is not None:
             self._record(run, result)
         self.recorder.ended(run.asked, run.status, run.reason)
+        self.recorder.candidates(run)
 
     def _tell(self, key: str) -> None:
         run = self.runs[key]

@@ -49,6 +49,7 @@ def search_shape(prepared: Prepared, space: Space) -> SearchShape:
         rungs=tuple(r / prepared.budget for r in prepared.rungs),
         keep=search.stopping.keep if stops else None,
         waits=search.mode == "generations",
+        interpolated=len(prepared.spec.training.interpolate),
     )
 
 

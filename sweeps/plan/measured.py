@@ -112,7 +112,9 @@ def _others(reports: tuple[RungReport, ...], busy: dict[tuple[str, int], float])
     """Seconds beside training and scoring at each rung."""
     before = 0.0
     for report in reports:
-        trained, score = report.cost["train_seconds"], report.cost["score_seconds"]
+        trained = report.cost["train_seconds"]
+        costs = (report.cost, *(c.cost for c in report.candidates))
+        score = sum(cost["score_seconds"] for cost in costs)
         seconds = busy.get((report.run_key, report.rung))
         # After a resumption `trained` may begin anew; then nothing is known of this rung.
         if seconds is not None and trained >= before:

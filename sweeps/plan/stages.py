@@ -52,6 +52,8 @@ class SearchShape:
     """None: nobody is stopped early."""
     waits: bool
     """A generation waits for the one before it, and a rung for all its trials."""
+    interpolated: int = 0
+    """Points at which a trial is scored beside its full budget (`training.interpolate`)."""
 
 
 def search_plan(models: Sequence[ModelPlan], shape: SearchShape, slots: int) -> StagePlan:
@@ -130,15 +132,16 @@ def _searched(
     for g in range(max(len(r.counts) for r in found.values())):
         for rung, step in enumerate(steps):
             runs, one = {}, {}
+            scored = 1 + (shape.interpolated if rung == len(steps) - 1 else 0)
             for m in models:
                 counts = found[m.model].counts
                 runs[m.model] = counts[g][rung] if g < len(counts) else 0
                 part = step * (m.shortest if share is None else share)
-                one[m.model] = part * m.train_seconds + m.score_seconds + m.other_seconds
+                one[m.model] = part * m.train_seconds + scored * m.score_seconds + m.other_seconds
                 total += Amount(
                     runs=runs[m.model] if rung == 0 else 0,
                     training_tokens=round(runs[m.model] * part * m.tokens_per_trial),
-                    scored_tokens=runs[m.model] * m.scored_tokens,
+                    scored_tokens=runs[m.model] * scored * m.scored_tokens,
                     flops=runs[m.model] * part * _flops(m),
                     busy_seconds=runs[m.model] * one[m.model],
                 )

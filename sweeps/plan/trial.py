@@ -182,7 +182,10 @@ def _passes(prepared: Prepared, ref: SuiteRef) -> float:
     if scorer(ref.scorer).needs == "base":
         return 2.0
     counts = prepared.suites[ref.name].choice_counts("validation")
-    return sum(counts) / len(counts) if counts else 1.0
+    task = ref.options.lm_eval if ref.options else None
+    # A worked example of a task is about as long as the question.
+    shots = 1 + ((task.num_fewshot or 0) if task else 0)
+    return shots * sum(counts) / len(counts) if counts else shots
 
 
 def _shape(model: BaseModel) -> Shape | None:

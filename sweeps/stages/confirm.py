@@ -18,6 +18,13 @@ class Searched:
 
     asked: Asked
     found: Objectives
+    made_from: str | None = None
+    """Run key of the training that it is a point of; None: its own."""
+
+    @property
+    def training(self) -> str:
+        """Run key of what was trained."""
+        return self.made_from or self.asked.run_key
 
     @property
     def is_random(self) -> bool:
@@ -38,7 +45,8 @@ def finalists(
 
     Every base model with a completed trial gets one finalist even if `count` is smaller, since
     sizes are compared on confirmed trials only. Order within a model: within the limit before
-    beyond it, then by excess, then by gain, then less forgetting, then id.
+    beyond it, then by excess, then by gain, then less forgetting, then id. Of the points of one
+    training (`sweeps.candidates`) the best one counts: the places are for different trainings.
 
     One random trial follows, if there is one: of the base models whose best random trial is no
     finalist, the one where it is behind the model's own best trial by least. Gains are never
@@ -87,7 +95,10 @@ def _ranked(
     searched: Sequence[Searched], model: str, max_forgetting: float | None
 ) -> list[Searched]:
     own = [s for s in searched if s.asked.model == model]
-    return sorted(own, key=lambda s: _key(s, max_forgetting))
+    best: dict[str, Searched] = {}
+    for one in sorted(own, key=lambda s: _key(s, max_forgetting)):
+        best.setdefault(one.training, one)
+    return list(best.values())
 
 
 def _key(one: Searched, max_forgetting: float | None) -> tuple[float, float, float, str]:

@@ -34,7 +34,13 @@ def search_job(prepared: Prepared, folder: Path, draw: Draw) -> Job:
         config=config.model_dump(mode="json"),
     )
     label = f"{draw.model} #{draw.number} {describe(draw.params)}"
-    request = TrainRequest(config=config, seed=seed, rung=0, sweep_folder=str(folder))
+    request = TrainRequest(
+        config=config,
+        seed=seed,
+        rung=0,
+        sweep_folder=str(folder),
+        interpolate=prepared.spec.training.interpolate,
+    )
     return Job("search", label, asked, request)
 
 

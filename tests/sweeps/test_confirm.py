@@ -1,5 +1,7 @@
 """Who is confirmed: balance over the base models, order within one, and fresh seeds."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +108,20 @@ def test_the_random_trial_is_chosen_without_comparing_gains_of_base_models() -> 
 def test_without_forgetting_suites_only_gain_counts() -> None:
     searched = [one("a", 0.1, None), one("b", 0.2, None)]
     assert chosen(searched, ["xs"], 2, 0.01) == ["b", "a"]
+
+
+def test_of_the_points_of_one_training_the_best_takes_one_place() -> None:
+    def point(name: str, training: str, gain: float, drop: float, **kind: bool) -> Searched:
+        return replace(one(name, gain, drop, **kind), made_from=f"{training}-s0")
+
+    points = [
+        point("a", "a", 0.9, 0.3), point("a-80", "a", 0.8, 0.1), point("a-50", "a", 0.6, 0.0),
+        point("b", "b", 0.5, 0.1), point("b-80", "b", 0.4, 0.0),
+        point("c", "c", 0.3, 0.2, is_random=True), point("c-80", "c", 0.2, 0.0, is_random=True),
+    ]  # fmt: skip
+    # The tuned models a and c are beyond the limit, points before them are not; c is the rival.
+    assert chosen(points, ["xs"], 2, 0.15) == ["a-80", "b", "c-80"]
+    assert chosen(points, ["xs"], 9, None) == ["a", "b", "c"]
 
 
 SEARCHED = st.lists(

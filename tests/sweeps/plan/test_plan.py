@@ -156,6 +156,26 @@ def test_stopping_gives_a_range_of_tokens_and_audits_raise_it(spec: Path) -> Non
     assert off.most.training_tokens == pytest.approx(2 * 12 * 900, abs=9)
 
 
+def test_points_beside_a_trial_cost_a_scoring_each_at_its_end_and_no_training(spec: Path) -> None:
+    plain, given = (
+        plan_of(
+            spec,
+            SMALL,
+            f"training: {{budget_tokens: 900, rungs: [0.5, 1]{more}}}\n"
+            "search: {stopping: {enabled: false}}\n",
+        )
+        for more in ("", ", interpolate: [0.8, 0.9]")
+    )
+    before, after = plain.stages[1].expected, given.stages[1].expected
+    assert after.training_tokens == before.training_tokens and after.flops == before.flops
+    # 12 trials of each model, scored at two rungs, and at two points after the second.
+    each = 12 * sum(m.scored_tokens for m in plain.models)
+    assert (before.scored_tokens, after.scored_tokens) == (2 * each, 4 * each)
+    seconds = 12 * sum(2 * m.score_seconds for m in plain.models)
+    assert after.busy_seconds - before.busy_seconds == pytest.approx(seconds)
+    assert given.stages[2] == plain.stages[2], "confirmation scores one point"
+
+
 def test_looks_give_a_range_of_seeds(spec: Path) -> None:
     plan = plan_of(spec, SMALL, "confirm: {finalists: 4, looks: [2, 5]}\n")
     confirm = plan.stages[2]
