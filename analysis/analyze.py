@@ -1,15 +1,17 @@
 """From evidence to everything that is shown: rows, sizes and the decision, computed once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keepgain.analysis import objectives
+from keepgain.analysis.churn import Churn
 from keepgain.analysis.decide import Decision, decide, decision_split
 from keepgain.analysis.edges import Edge, edges
 from keepgain.analysis.effort import Effort, efforts, unequal_effort
 from keepgain.analysis.fronts import Place, across_sizes, within_size
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.objectives import Objective
+from keepgain.analysis.overfitting import Overfitting, overfitting
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.slices import SliceEstimate
@@ -31,6 +33,8 @@ class Row:
     place: Place | None
     slices: tuple[SliceEstimate, ...] = ()
     """On the split of the decision; empty for rows of another."""
+    churn: tuple[Churn, ...] = ()
+    """Of trials and reference arms, on the row's split."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Analysis:
     efforts: tuple[Effort, ...] = ()
     unequal_effort: str | None = None
     """What the base models were given unequally, with the numbers; None: nothing."""
+    overfitting: Overfitting = field(default_factory=Overfitting)
     cautions: tuple[str, ...] = ()
     """What puts the search itself in doubt, a sentence each; the decision's reason ends with it."""
 
@@ -122,6 +127,7 @@ def analyze(
         edges=_edges(rows, decision, evidence.sweep),
         efforts=spent,
         unequal_effort=unequal,
+        overfitting=overfitting(evidence),
         cautions=cautions,
     )
 
@@ -163,7 +169,8 @@ def _rows(
             places[who.model, split] = within_size(measures, split, who.model, question)
         place = places[who.model, split][who.trial_id]
         slices = measures.slices(who, split) if split == decided_on else ()
-        rows.append(Row(who, split, measures.estimates(who, split), place, slices))
+        churn = () if who.kind == "base" else measures.churn(who, split)
+        rows.append(Row(who, split, measures.estimates(who, split), place, slices, churn))
     order = {m.name: n for n, m in enumerate(measures.table.sweep.models)}
     kinds = {"base": 0, "reference": 1, "trial": 2}
     rows.sort(

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.decide import Status
+from keepgain.analysis.overfitting import Overfitting
 from keepgain.analysis.rung_check import Agreement, RungCheck
 from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import Estimate
-from keepgain.core.config import Split
+from keepgain.core.config import Measures, Split
 from keepgain.core.metrics import Direction
 from keepgain.core.record import LookRecord, RunKind
 from keepgain.core.schema import StrictModel
@@ -59,7 +60,7 @@ class CandidatePart(StrictModel):
 
     tokens: int
     alpha: float
-    """1 is the tuned model itself; weights between base and tuned are no candidates yet."""
+    """1 is the tuned model itself; less is a point between it and its base."""
 
 
 class TrialPart(StrictModel):
@@ -107,6 +108,55 @@ class SlicePart(StrictModel):
     score: EstimatePart
     gain: EstimatePart
     """Against the base; up is good on every suite."""
+
+
+class ChurnPart(StrictModel):
+    """A trial or reference arm against its base, on a suite whose scores are 0 or 1."""
+
+    trial: str
+    split: Split | None
+    suite: str
+    right_to_wrong: EstimatePart
+    """Share of items."""
+    wrong_to_right: EstimatePart
+
+
+class FindingPart(StrictModel):
+    """A pair of rungs of a run: the validation loss fell, and a score got worse."""
+
+    trial: str
+    model: str
+    seed: int
+    suite: str
+    measures: Measures
+    scorer: str
+    before: int
+    """Training tokens at the earlier rung."""
+    after: int
+    loss: EstimatePart
+    change: EstimatePart
+    """Of the score, up is good; its interval holds for all comparisons together."""
+
+
+class GapPart(StrictModel):
+    """Losses of a trial at its end, in nats per token."""
+
+    trial: str
+    model: str
+    validation: float
+    training: float
+    gap: EstimatePart
+
+
+class OverfittingPart(StrictModel):
+    """What was looked for, and found."""
+
+    runs: int
+    comparisons: int
+    confidence: float
+    """Two-sided, of the interval of `change`."""
+    findings: list[FindingPart]
+    gaps: list[GapPart]
 
 
 FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
@@ -186,6 +236,8 @@ class Contract(StrictModel):
     sizes: list[SizePart]
     slices: list[SlicePart]
     """Of what has scores on the split of the decision; empty where rows carry no slice."""
+    churn: list[ChurnPart]
+    overfitting: OverfittingPart
     decision: DecisionPart
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
@@ -224,6 +276,18 @@ def to_contract(analysis: Analysis) -> Contract:
             for row in analysis.rows
             for s in row.slices
         ],
+        churn=[
+            ChurnPart(
+                trial=row.who.trial_id,
+                split=row.split,
+                suite=c.suite,
+                right_to_wrong=_estimate(c.lost),
+                wrong_to_right=_estimate(c.won),
+            )
+            for row in analysis.rows
+            for c in row.churn
+        ],
+        overfitting=_overfitting(analysis.overfitting),
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,
@@ -269,12 +333,25 @@ def _trial(row: Row) -> TrialPart:
         rank_group=place.field if place else None,
         objectives=_estimates(row.estimates),
         cost=_finite(who.cost),
-        candidate=CandidatePart(tokens=who.tokens, alpha=1.0)
+        candidate=CandidatePart(tokens=who.tokens, alpha=who.params.get("interpolation", 1.0))
         if who.kind == "trial" and row.split
         else None,
         on_front=bool(place and place.on_front),
         near_front=bool(place and place.near_front),
         front_membership=place.membership if place else None,
+    )
+
+
+def _overfitting(found: Overfitting) -> OverfittingPart:
+    return OverfittingPart(
+        runs=found.runs,
+        comparisons=found.comparisons,
+        confidence=found.confidence,
+        findings=[
+            FindingPart(**{**vars(f), "loss": _estimate(f.loss), "change": _estimate(f.change)})
+            for f in found.findings
+        ],
+        gaps=[GapPart(**{**vars(g), "gap": _estimate(g.gap)}) for g in found.gaps],
     )
 
 

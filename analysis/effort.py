@@ -37,6 +37,7 @@ def efforts(sweep: SweepRecord) -> tuple[Effort, ...]:
     found = []
     for model in (m.name for m in sweep.models):
         runs = [r for r in sweep.runs if r.kind == "trial" and r.model == model]
+        runs = [r for r in runs if r.made_from is None]  # nothing was trained for those
         # A record without search runs (an imported table) has what was confirmed.
         runs = [r for r in runs if r.stage is Stage.SEARCH] or runs
         tried = {r.trial_id for r in runs if _was_tried(r, sweep.budget_unit)}

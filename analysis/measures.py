@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from keepgain.analysis import objectives, slices, stats
+from keepgain.analysis.churn import Churn, Flip, flip_block
 from keepgain.analysis.slices import SliceEstimate, SliceFigure
 from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems, Table
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 
-Quantity = str | SliceFigure
-"""An objective, `drop:SUITE`, or a figure of a slice."""
+Quantity = str | SliceFigure | Flip
+"""An objective, `drop:SUITE`, a figure of a slice, or a direction of churn."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ class Measures:
         suite = self.table.suites[split][name]
         return slices.slice_block(figure, suite, who.scores[split][name], base_scores)
 
+    def _flip_block(self, who: Configuration, split: Split, flip: Flip) -> Block | None:
+        if not who.has(split) or flip.suite not in who.scores[split]:
+            return None
+        base = self._bases.get(who.model)
+        base_scores = base.scores.get(split, {}).get(flip.suite) if base else None
+        suite = self.table.suites[split][flip.suite]
+        return flip_block(flip, suite, who.scores[split][flip.suite], base_scores)
+
     # -- seeds ------------------------------------------------------------------------------
 
     def seed_variance(self, model: str, split: Split, quantity: Quantity) -> SeedVariance | None:
@@ -128,8 +137,12 @@ class Measures:
     def _quantity(
         self, who: Configuration, split: Split, quantity: Quantity
     ) -> tuple[Block, ...] | None:
-        if isinstance(quantity, SliceFigure):
-            block = self._slice_block(who, split, quantity)
+        if isinstance(quantity, SliceFigure | Flip):
+            block = (
+                self._slice_block(who, split, quantity)
+                if isinstance(quantity, SliceFigure)
+                else self._flip_block(who, split, quantity)
+            )
             return None if block is None else (block,)
         if quantity.startswith("drop:"):
             block = self._drop_block(who, split, quantity.removeprefix("drop:"))
@@ -198,6 +211,16 @@ class Measures:
                     for gain in (False, True)
                 )
                 found.append(SliceEstimate(part, score, gain))
+        return tuple(found)
+
+    def churn(self, who: Configuration, split: Split) -> tuple[Churn, ...]:
+        """Answers that flipped against the base, on every suite whose scores are 0 or 1."""
+        found = []
+        for name, suite in self.table.suites.get(split, {}).items():
+            lost, won = (self._measure(who, split, Flip(name, lost)) for lost in (True, False))
+            if lost is not None:
+                told = (slices.cautious(lost), slices.cautious(won))
+                found.append(Churn(name, suite.info.measures, *told))
         return tuple(found)
 
     def _measure(self, who: Configuration, split: Split, quantity: Quantity) -> Uncertain | None:

@@ -4,6 +4,8 @@ Compute, then draw: `panels` collects the points, `save` only draws them. Colour
 (safe for colour blindness), and every kind of point has its own shape as well.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,8 @@ class PanelData:
 
     title: str
     points: tuple[Point, ...]
+    paths: tuple[tuple[Point, ...], ...] = ()
+    """Points of one training, from nearest the base to the tuned weights."""
 
 
 def panels(analysis: Analysis) -> tuple[PanelData, ...]:
@@ -59,17 +63,30 @@ def panels(analysis: Analysis) -> tuple[PanelData, ...]:
     found = []
     for size in reversed(analysis.sizes):
         rows = [r for r in analysis.rows if r.who.model == size.size.model]
-        points = [p for r in rows if (p := _point(analysis, r)) is not None]
-        if points:
+        drawn = [(r, p) for r in rows if (p := _point(analysis, r)) is not None]
+        if drawn:
             count = size.size.parameters
             detail = f" ({human_count(count)} parameters)" if count is not None else ""
-            found.append(PanelData(words.clean(size.size.model) + detail, tuple(points)))
+            title = words.clean(size.size.model) + detail
+            found.append(PanelData(title, tuple(p for _, p in drawn), _paths(analysis, drawn)))
     if not found:
         raise UserError(
             "nothing to plot: no trial has both gain and forgetting.",
             hint="A forgetting suite and scored bases are needed.",
         )
     return tuple(found)
+
+
+def _paths(analysis: Analysis, drawn: Sequence[tuple[Row, Point]]) -> tuple[tuple[Point, ...], ...]:
+    """Of trainings that were scored at several points; confirmed ones are of other seeds."""
+    trained = {r.trial_id: r.made_from or r.run_key for r in analysis.sweep.runs}
+    found: dict[str, list[tuple[float, Point]]] = defaultdict(list)
+    for row, point in drawn:
+        if point.kind == "search":
+            share = float(str(row.who.params.get("interpolation", 1.0)))
+            found[trained[row.who.trial_id]].append((share, point))
+    ordered = (sorted(points, key=lambda p: p[0]) for points in found.values() if len(points) > 1)
+    return tuple(tuple(point for _, point in points) for points in ordered)
 
 
 def save(analysis: Analysis, path: Path) -> None:
@@ -159,6 +176,15 @@ def _draw(axis: Any, panel: PanelData, analysis: Analysis) -> None:
     axis.set_axisbelow(True)
     axis.margins(x=0.2, y=0.12)  # room for the labels at the left
     _front(axis, [p for p in panel.points if p.on_front])
+    for path in panel.paths:
+        axis.plot(
+            [p.x for p in path],
+            [p.y for p in path],
+            color=GREY,
+            linewidth=0.8,
+            label="one training, towards its base",
+            zorder=1,
+        )
     for kind, (marker, edge, face, area, name) in _SHAPES.items():
         chosen = [p for p in panel.points if p.kind == kind]
         for p in chosen:

@@ -22,7 +22,18 @@ MIN_WIDTH = 60
 
 _COLOURS = {"recommended": "green", "tied": "green", "provisional": "yellow"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_LEFT = {"", "size", "candidate", "verdict", "trial", "method", "front", "suite", "slice"}
+_LEFT = {
+    "",
+    "size",
+    "candidate",
+    "verdict",
+    "trial",
+    "method",
+    "front",
+    "suite",
+    "slice",
+    "measures",
+}
 
 
 def text(analysis: Analysis, *, width: int | None = None, colour: bool = False) -> str:

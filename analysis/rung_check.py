@@ -114,15 +114,21 @@ def rung_checks(evidence: Evidence) -> tuple[RungCheck, ...]:
     """
     policy = evidence.sweep.stopping or WITHOUT_STOPPING
     limit = evidence.sweep.question.max_forgetting
+    stopped = {r.run_key for r in evidence.sweep.runs if r.stopped_early is not None}
     checks = []
     for model, audits in _audits(evidence).items():
         rungs = max(len(tokens) for tokens in audits.values())
+        audits = {
+            key: t + t[-1:] * (rungs - len(t)) if key in stopped else t for key, t in audits.items()
+        }
         audits = {key: t for key, t in audits.items() if len(t) == rungs}
         tokens = [{k: t[r] for k, t in audits.items()} for r in range(rungs)]
         at = [_figures(evidence, t, evidence.sweep.suites) for t in tokens]
         for r, here in enumerate(at[:-1]):
             both = [key for key in at[-1] if key in here]
-            share = float(np.median([t[r] / t[-1] for t in audits.values()]))
+            # One that has stopped early stands at a later rung where it stopped.
+            apart = [t for t in audits.values() if t[r] < t[-1]] or list(audits.values())
+            share = float(np.median([t[r] / t[-1] for t in apart]))
             rung, full = (_scored([f[k] for k in both], limit) for f in (here, at[-1]))
             if any(s.proxy_for for s in evidence.sweep.suites):
                 smooth = _figures(evidence, tokens[r], _with_proxies(evidence.sweep.suites))

@@ -166,7 +166,9 @@ def fault(run: RunRecord, budget_unit: str) -> str | None:
     """Why a run as a whole does not count; None if it does."""
     if run.status is not TrialStatus.COMPLETED:
         return f"{run.status.value}: {run.reason}" if run.reason else run.status.value
-    if run.kind == "trial" and budget_unit == "tokens" and run.tokens < FULL_SHARE * run.budget:
+    if run.kind != "trial" or run.stopped_early is not None:
+        return None  # what early stopping ends is whole: its configuration says so
+    if budget_unit == "tokens" and run.tokens < FULL_SHARE * run.budget:
         return f"truncated: trained on {run.tokens:,} of {run.budget:,} tokens"
     return None
 

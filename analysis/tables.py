@@ -8,6 +8,7 @@ from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.edges import Edge
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
+from keepgain.analysis.overfitting_text import said as overfitting_lines
 from keepgain.analysis.rung_check import said as rung_line
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
@@ -63,8 +64,8 @@ def headline(analysis: Analysis) -> str:
 
 def grids(analysis: Analysis) -> tuple[Grid, ...]:
     """All tables, in their order."""
-    slices = slice_grid(analysis)
-    return (size_grid(analysis), trial_grid(analysis), *([slices] if slices else []))
+    optional = (churn_grid(analysis), slice_grid(analysis))
+    return (size_grid(analysis), trial_grid(analysis), *(g for g in optional if g is not None))
 
 
 def size_grid(analysis: Analysis) -> Grid:
@@ -159,6 +160,30 @@ def trial_grid(analysis: Analysis) -> Grid:
     )
 
 
+def churn_grid(analysis: Analysis) -> Grid | None:
+    """Answers that flipped against the base, of the decision's choice, else of every size's
+    candidate; None where no suite is scored by 0 and 1."""
+    chosen = _chosen(analysis)
+    rows = [
+        (
+            words.clean(row.who.model),
+            words.clean(row.who.trial_id)[:6],
+            words.clean(c.suite),
+            c.measures,
+            f"{c.lost.n_items:,}",
+            _level(c.lost),
+            _level(c.won),
+        )
+        for row in analysis.rows
+        if row.who.trial_id in chosen
+        for c in row.churn
+    ]
+    header = ("size", "trial", "suite", "measures", "items", "right → wrong", "wrong → right")
+    title = "Churn: shares of items whose answer flipped against the base"
+    marked = (False,) * len(rows)
+    return Grid(title, header, tuple(rows), marked, ("measures", "size", "trial")) if rows else None
+
+
 def slice_grid(analysis: Analysis) -> Grid | None:
     """One row a slice of the decision's choice, else of every size's candidate; None without."""
     shown = _sliced(analysis)
@@ -190,10 +215,15 @@ def slice_grid(analysis: Analysis) -> Grid | None:
 
 
 def _sliced(analysis: Analysis) -> list[tuple[Row, SliceEstimate]]:
-    chosen = {analysis.decision.trial} - {None} or {
-        size.size.candidate.trial_id for size in analysis.sizes if size.size.candidate
-    }
+    chosen = _chosen(analysis)
     return [(row, s) for row in analysis.rows if row.who.trial_id in chosen for s in row.slices]
+
+
+def _chosen(analysis: Analysis) -> set[str]:
+    """The decision's trial; without one, every size's candidate."""
+    if analysis.decision.trial is not None:
+        return {analysis.decision.trial}
+    return {size.size.candidate.trial_id for size in analysis.sizes if size.size.candidate}
 
 
 def _front(row: Row) -> str:
@@ -236,6 +266,9 @@ def notes(analysis: Analysis) -> list[str]:
     said += [_look(look, len(analysis.sweep.planned_looks)) for look in analysis.sweep.looks]
     said += [f"Rung check, {words.clean(rung_line(c))}" for c in analysis.rung_checks]
     said += [_edge(e) for e in analysis.edges]
+    said += overfitting_lines(
+        analysis.overfitting, analysis.sweep, analysis.decision.trial, _chosen(analysis)
+    )
     said += [f"Warning: {words.clean(w)}" for w in analysis.warnings]
     if analysis.excluded:
         first = "; ".join(

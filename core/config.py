@@ -6,11 +6,11 @@ parallelism are not. One run is (configuration id, seed).
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
-from keepgain.core.schema import StrictModel
+from keepgain.core.schema import LATER, StrictModel
 from keepgain.core.scorers import ScorerOptions, scorer
 
 Role = Literal["task", "synthetic", "replay"]
@@ -21,7 +21,12 @@ LORA_FAMILY: tuple[Method, ...] = ("lora", "rslora", "dora", "qlora")
 """Methods that `LoraSettings` belong to: plain adapters; with alpha over the root of the rank
 (Kalajdzievski 2023, arXiv 2312.03732); with a magnitude of their own (Liu et al. 2024, arXiv
 2402.09353); on frozen weights in 4 bits (Dettmers et al. 2023, arXiv 2305.14314)."""
+LINEAR: tuple[Method, ...] = ("full", "lora", "rslora", "qlora")
+"""Methods whose step away from the base is linear in what is trained, or in one part of it, and so
+can be made shorter; the magnitudes of DoRA, and what other tuners do, are not."""
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+Loss = Literal["last_turn", "all_turns"]
+"""Of a chat: on its last assistant turn, or on all of them."""
 Arm = Literal["base", "system_prompt", "few_shot", "context", "previous_round"]
 """What is scored without training in the sweep; `previous_round` is the start of a sweep that tunes
 a tuned model, beside the original base."""
@@ -47,11 +52,6 @@ Count = Annotated[int, Field(ge=1)]
 def has_adapter(method: str) -> bool:
     """True if the base stays frozen and a small part beside it is trained and saved."""
     return method != "full"
-
-
-LATER = "later"
-"""Marks a field that identities leave out where it has its default: it came when there were ids
-already, and those stand."""
 
 
 class ModelRef(StrictModel):
@@ -142,6 +142,26 @@ STRENGTHS = ("l2_sp", "ewc", "lwf", "kl")
 """Fields of `RetentionSettings` that switch a strategy on."""
 
 
+class EarlyStopping(StrictModel):
+    """When training ends before its budget: the validation loss has stopped falling."""
+
+    patience_tokens: Count
+    """So many training tokens without an improvement end the training."""
+    check_every_tokens: Count
+    """Training tokens from one measurement to the next."""
+    min_improvement: NotNegative = 0.0
+    """In nats per token: a smaller fall below the best loss so far is none."""
+
+    @model_validator(mode="after")
+    def _patient(self) -> "EarlyStopping":
+        if self.patience_tokens < self.check_every_tokens:
+            raise ValueError(
+                f"`patience_tokens` {self.patience_tokens} is less than `check_every_tokens` "
+                f"{self.check_every_tokens}: nothing is measured so often"
+            )
+        return self
+
+
 class TrainerRef(StrictModel):
     """A trainer of the user's own: a command or a function; see `trainers.external`."""
 
@@ -220,11 +240,15 @@ class TrialConfig(StrictModel):
     retention: Annotated[RetentionSettings, LATER] = RetentionSettings()
     max_length: Annotated[int, Field(ge=8)] = 1024
     """Tokens of one row; longer ones are cut at the left of the prompt, and counted."""
+    loss: Annotated[Loss, LATER] = "last_turn"
+    """Which turns of a chat are trained on; the others are its prompt."""
     budget: Count
     """Full training budget in `budget_unit`; replay counts in it."""
     budget_unit: BudgetUnit = "tokens"
     rungs: tuple[Count, ...]
     """Ascending amounts at which the trial is scored; the last one is `budget`."""
+    early_stopping: Annotated[EarlyStopping | None, LATER] = None
+    """None: the whole budget is trained."""
     mixture: dict[str, Share]
     """Share of training tokens per source; sums to 1; a source with 0 is not read."""
     sources: tuple[SourceRef, ...]
@@ -235,12 +259,21 @@ class TrialConfig(StrictModel):
     """Scored at every rung: validation splits only."""
     trainer: Annotated[TrainerRef | None, LATER] = None
     """Who trains; None: Keepgain."""
+    interpolation: Annotated[float, Field(gt=0, le=1), LATER] = 1.0
+    """Share of the way from the base to the tuned weights at which the model is scored and saved;
+    training goes on from the tuned ones (WiSE-FT; Wortsman et al. 2022, arXiv 2109.01903)."""
     runtime: Runtime = Runtime()
 
     @property
     def trial_id(self) -> str:
         """Fingerprint of everything but paths and runtime."""
         return fingerprint(identity(self, "runtime"))
+
+    @property
+    def training_id(self) -> str:
+        """As `trial_id`, whatever the interpolation: what training draws at random follows from it
+        and the seed, so that one training may be scored at several."""
+        return fingerprint(identity(self, "runtime", "interpolation"))
 
 
 class ScoreConfig(StrictModel):

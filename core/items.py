@@ -14,6 +14,9 @@ from keepgain.core.errors import UserError
 MIN_SLICE_ITEMS = 30
 """A slice with fewer items gets no interval: the usual floor of worst-group figures."""
 
+LOSS = "answer_loss"
+"""Metric of item scores that are answer losses: in nats per token, weight in tokens."""
+
 Floats = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.str_]
 
@@ -65,6 +68,12 @@ _SCHEMA = pa.schema(
 _SLICED = _SCHEMA.append(pa.field("slices", pa.map_(pa.string(), pa.string())))
 """With the slices of each item: only written where there are some, so that other files stay as they
 were."""
+
+
+def loss_of(name: str) -> str:
+    """What the answer losses of a suite, or of the `TRAINED` rows, are called in place of a suite:
+    no suite can be."""
+    return f"loss/{name}"
 
 
 def write_items(path: Path, scores: Iterable[tuple[str, ItemScores]]) -> None:

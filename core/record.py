@@ -18,6 +18,18 @@ RunKind = Literal["trial", "base", "reference"]
 Origin = Literal["quasi_random", "sampler", "list"]
 
 
+class Candidate(StrictModel):
+    """What a training run scores between its base and its tuned weights: a run of its own in the
+    record (see `sweeps.candidates`), which costs no training."""
+
+    interpolation: float
+    """As of `core.config.TrialConfig`."""
+    metrics: dict[str, float]
+    """As of `RungReport`, as the next two."""
+    items_path: str
+    cost: dict[str, float] = {}
+
+
 class RungReport(StrictModel):
     """What a worker answers after training to a rung, or after scoring without training."""
 
@@ -30,19 +42,25 @@ class RungReport(StrictModel):
     final: bool
     """True at the full budget."""
     metrics: dict[str, float]
-    """`SPLIT/SUITE` → mean score; `train/loss` etc.; all finite."""
+    """`SPLIT/SUITE` → mean score; `train/loss` etc.; `loss/...`: see `trainers.summary`; all
+    finite."""
     items_path: str
     """Parquet of the item scores, relative to the sweep's folder."""
+    losses_path: str | None = None
+    """Parquet of the answer losses of items and, at the end, of training rows, likewise; see
+    `trainers.answer_losses`. None: not measured."""
+    stopped_early: int | None = None
+    """Training tokens at which early stopping ended the training; None: it did not."""
     checkpoint: str | None = None
     """Folder from which training continues bit-exactly, relative to the sweep's folder."""
     model_folder: str | None = None
     """Tuned weights (adapter or full) to score later, relative to the sweep's folder."""
     cost: dict[str, float] = {}
-    """`train_seconds`, `score_seconds`, `train_flops`, `peak_memory_bytes`, `parameters`,
-    `trainable_parameters`, `generated_tokens_per_second`, `prompt_tokens_per_item`; see
-    `trainers.summary.serving` and `trainers.cost.figures` for more. `gpu_seconds`: training and
-    this job's scoring, times the GPUs; `energy_joules`: of one GPU during this job. What was not
-    measured is absent."""
+    """`train_seconds`, `score_seconds`, `loss_seconds`, `train_flops`, `peak_memory_bytes`,
+    `parameters`, `trainable_parameters`, `generated_tokens_per_second`,
+    `prompt_tokens_per_item`; see `trainers.summary.serving` and `trainers.cost.figures` for more.
+    `gpu_seconds`: training and this job's scoring and losses, times the GPUs; `energy_joules`: of
+    one GPU during this job. What was not measured is absent."""
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, device and dtype as resolved by the worker."""
     hardware: str = ""
@@ -50,6 +68,8 @@ class RungReport(StrictModel):
     compared by."""
     drawn: dict[str, dict[str, int]] = {}
     """Source → {rows, tokens} drawn so far."""
+    candidates: tuple[Candidate, ...] = ()
+    """Of a search trial at the full budget, if they were asked for."""
     warnings: tuple[str, ...] = ()
 
 
@@ -82,11 +102,17 @@ class RunRecord(StrictModel):
     tokens: int = 0
     budget: int = 0
     """Full budget in tokens or examples (`budget_unit` of the sweep)."""
+    stopped_early: int | None = None
+    """Tokens at which early stopping ended it, which is then its full training; None: it did
+    not."""
     metrics: dict[str, float] = {}
     cost: dict[str, float] = {}
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, dtype, device: like for like needs equality."""
     reused_from: str | None = None
+    made_from: str | None = None
+    """Run key of the training whose weights this run has a share of (`interpolation`): tokens and
+    costs of training are that run's, spent once."""
     mlflow_run_id: str | None = None
 
     @property

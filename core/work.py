@@ -29,6 +29,8 @@ class TrainRequest(StrictModel):
     """Write a checkpoint from which the run can continue (not needed after the last rung)."""
     keep_model: bool = False
     """At the last rung, write the tuned weights as an ordinary folder for later scoring."""
+    interpolate: tuple[float, ...] = ()
+    """At the last rung, score the model at these shares of the way from its base too."""
     out_of_memory: str | None = None
     """What one attempt with larger micro-batches said, which ran out of memory."""
 

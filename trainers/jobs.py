@@ -16,13 +16,14 @@ from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
+from keepgain.trainers.candidates import score_candidates
 from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
 from keepgain.trainers.data import DataCache
 from keepgain.trainers.exam import Exam
 from keepgain.trainers.external_job import train_elsewhere
 from keepgain.trainers.failures import reply_of
+from keepgain.trainers.interpolate import check_interpolation
 from keepgain.trainers.methods import (
-    as_served,
     count_parameters,
     load_adapter,
     load_base,
@@ -42,7 +43,7 @@ from keepgain.trainers.ranks import this_place
 from keepgain.trainers.reference import Prompting, prompting_of
 from keepgain.trainers.reports import cost_of, energy_so_far, tags_of, with_energy
 from keepgain.trainers.run import CARD, Run
-from keepgain.trainers.summary import summarise
+from keepgain.trainers.summary import loss_metrics, summarise
 from keepgain.trainers.tokens import Codec
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Jobs:
         config, rung = request.config, request.rung
         if not 0 <= rung < len(config.rungs):
             raise UserError(f"rung {rung} of {len(config.rungs)} does not exist.", where="rung")
+        check_interpolation(config, request.interpolate)
         if config.trainer is not None:
             # What is in memory would stand beside the trainer.
             self._drop()
@@ -125,7 +127,7 @@ class Jobs:
         exported = folder / "model" if request.keep_model and final else None
         if exported is not None:
             run.export(exported)
-        with as_served(run.model, run.numerics.dtype):
+        with run.served():
             results = self._exam.scores(
                 run.model,
                 run.codec,
@@ -136,28 +138,47 @@ class Jobs:
                 run.progress.tokens,
                 warnings,
             )
+        losses, loss_seconds = run.answer_losses(final)
         items = folder / f"items-r{rung}.parquet"
+        apart = folder / f"losses-r{rung}.parquet" if losses else None
         if leads:
             write_items(items, [(run.key, r.scores) for r in results])
+            if apart is not None:
+                write_items(apart, [(run.key, s) for s in losses])
             if final or kept is not None:
                 _remove_checkpoints(folder, keep=kept)
+        sweep = Path(request.sweep_folder)
+        alphas = request.interpolate if final else ()
+        candidates = score_candidates(run, self._exam, alphas, folder, sweep)
         warnings += run.warnings()
         summary = summarise(results)
-        sweep = Path(request.sweep_folder)
         return RungReport(
             run_key=run.key,
             rung=rung,
             tokens=run.progress.tokens,
             examples=run.progress.examples,
             final=final,
-            metrics={**summary.metrics, "train/loss": run.progress.last_loss},
+            metrics={
+                **summary.metrics,
+                "train/loss": run.progress.last_loss,
+                **loss_metrics(losses),
+            },
             items_path=str(items.relative_to(sweep)),
+            losses_path=None if apart is None else str(apart.relative_to(sweep)),
+            stopped_early=run.progress.stopped_at,
             checkpoint=None if kept is None else str(kept.relative_to(sweep)),
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
-            cost=cost_of(run.model, run.numerics, summary, config.runtime, run.cost()),
+            cost=cost_of(
+                run.model,
+                run.numerics,
+                summary,
+                config.runtime,
+                {**run.cost(), "loss_seconds": loss_seconds},
+            ),
             numerics=tags_of(config.runtime, run.numerics, run.model),
             hardware=hardware_label(run.numerics.device),
             drawn=run.mixture.drawn(),
+            candidates=candidates,
             warnings=tuple(warnings),
         )
 

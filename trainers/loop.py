@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -19,6 +19,7 @@ from keepgain.core.config import TrialConfig
 from keepgain.core.errors import TrialFailure
 from keepgain.core.identity import derive_seed
 from keepgain.trainers.accumulate import Accumulator
+from keepgain.trainers.early_stopping import Watch
 from keepgain.trainers.encode import Encoded
 from keepgain.trainers.groups import GroupWeights
 from keepgain.trainers.mixture import Mixture
@@ -57,14 +58,16 @@ def train_to(
     seed: int,
     accumulate: Accumulator,
     mixture: Mixture,
-    rows: Mapping[str, list[Encoded]],
+    rows: Mapping[str, Sequence[Encoded]],
     progress: Progress,
     on_point: OnPoint,
+    watch: Watch | None = None,
 ) -> None:
     """Trains until `target` (in the budget's unit) is spent; changes `progress` in place.
 
     Args:
         rows: Encoded rows per source, which `mixture` indexes.
+        watch: Ends the training early; its measurements count as training time.
 
     Raises:
         TrialFailure: `nan`, if a loss or a gradient is not finite.
@@ -75,16 +78,18 @@ def train_to(
     groups = None
     if config.group_dro_step > 0:
         groups = GroupWeights(config.group_dro_step, progress.group_weights)
+    began = time.perf_counter()
+    if watch is not None:
+        watch.begin(progress)
     engine.model.train()
     curve = Curve()
-    began = time.perf_counter()
-    while (spent := progress.spent(config)) < target:
+    while (spent := progress.spent(config)) < target and progress.stopped_at is None:
         drawn = [rows[name][index] for name, index in mixture.rows(config.batch_size)]
         tokens = sum(len(r.ids) for r in drawn)
         size = tokens if config.budget_unit == "tokens" else len(drawn)
         # The middle of the step: see schedule.learning_rate.
         rate = learning_rate(config, (spent + size / 2) / config.budget)
-        torch.manual_seed(derive_seed(config.trial_id, seed, "step", progress.step, *apart))
+        torch.manual_seed(derive_seed(config.training_id, seed, "step", progress.step, *apart))
         losses = accumulate(drawn, groups)
         norm = engine.step(rate)
         _check_finite({**losses, "gradient norm": norm}, progress.step, rate)
@@ -95,8 +100,13 @@ def train_to(
         progress.loss_tokens += sum(r.loss_tokens for r in drawn)
         progress.truncated += sum(r.truncated for r in drawn)
         curve.add({**losses, "grad_norm": norm})
+        if watch is not None:
+            seen = watch.look(progress, progress.tokens - tokens)
+            if seen is not None:
+                on_point(progress.tokens, {"early_stopping/validation_loss": seen})
         now = progress.spent(config)
-        if now >= target or _passes_point(spent, now, config.budget):
+        ends = now >= target or progress.stopped_at is not None
+        if ends or _passes_point(spent, now, config.budget):
             means = curve.means()
             progress.last_loss = means["loss"]
             values = {f"train/{name}": value for name, value in means.items()}

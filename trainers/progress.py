@@ -23,6 +23,13 @@ class Progress:
     group_weights: dict[str, float] = field(default_factory=dict)
     """Of group DRO: group -> weight, summing to 1."""
 
+    best_loss: float | None = None
+    """Validation loss that the next one has to improve on, in nats per token; early stopping."""
+    best_tokens: int = 0
+    """Tokens at which it was measured."""
+    stopped_at: int | None = None
+    """Tokens at which early stopping ended the training."""
+
     def spent(self, config: TrialConfig) -> int:
         """What counts against the budget, in its unit."""
         return self.tokens if config.budget_unit == "tokens" else self.examples

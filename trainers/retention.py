@@ -104,8 +104,13 @@ def diagonal_fisher(
     return {n: s / mean for n, s in squares.items()}
 
 
-def fisher_rows(config: TrialConfig, seed: int, replay: Sequence[Encoded]) -> list[Encoded]:
+def fisher_rows(
+    config: TrialConfig, seed: int, replay: Sequence[Sequence[Encoded]]
+) -> list[Encoded]:
     """The rows that the Fisher information is estimated on, a seeded draw of the replayed ones.
+
+    Args:
+        replay: Rows of each source of role replay.
 
     Raises:
         UserError: No source of replay is in the mixture.
@@ -116,9 +121,12 @@ def fisher_rows(config: TrialConfig, seed: int, replay: Sequence[Encoded]) -> li
             where="retention.ewc",
             hint="Give a source of role replay a share, or use `retention.l2_sp`.",
         )
-    count = min(config.retention.fisher_rows, len(replay))
-    generator = np.random.default_rng(derive_seed(config.trial_id, seed, "fisher"))
-    return [replay[int(i)] for i in generator.choice(len(replay), count, replace=False)]
+    ends = np.cumsum([len(rows) for rows in replay])
+    count = min(config.retention.fisher_rows, int(ends[-1]))
+    generator = np.random.default_rng(derive_seed(config.training_id, seed, "fisher"))
+    drawn = generator.choice(int(ends[-1]), count, replace=False)
+    sources = np.searchsorted(ends, drawn, side="right")
+    return [replay[s][int(i) - int(ends[s])] for s, i in zip(sources, drawn, strict=True)]
 
 
 class Teacher:

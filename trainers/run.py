@@ -2,24 +2,31 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from keepgain.core.config import TrialConfig, has_adapter, run_key
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
+from keepgain.core.items import ItemScores
 from keepgain.trainers.accumulate import Accumulator
+from keepgain.trainers.answer_losses import AnswerLosses
 from keepgain.trainers.checkpoint import publish, read_json, verify, write_json
 from keepgain.trainers.cost import training_flops
 from keepgain.trainers.data import DataCache
+from keepgain.trainers.early_stopping import Watch, said
 from keepgain.trainers.engine import make_engine
 from keepgain.trainers.engine_torch import TorchEngine
 from keepgain.trainers.failures import OutOfMemory, is_memory
 from keepgain.trainers.groups import draw_weights
+from keepgain.trainers.interpolate import interpolated
 from keepgain.trainers.loop import train_to
 from keepgain.trainers.losses import answer_loss
 from keepgain.trainers.methods import as_served, count_parameters, load_base, prepare
@@ -61,15 +68,17 @@ class Run:
         self.key = run_key(config.trial_id, seed)
         check_retention(config)
         self.numerics = numerics_of(config.runtime)
-        base = load_base(bases, config.model, config.method, self.numerics)
+        self._load_base = partial(load_base, bases, config.model, config.method, self.numerics)
+        base = self._load_base()
         self.codec = base.codec
         self._rows = data.sources(config, base.codec)
         self.mixture = Mixture(
             config.mixture,
-            {name: [len(r.ids) for r in rows] for name, rows in self._rows.items()},
-            derive_seed(config.trial_id, seed),
+            {name: rows.lengths for name, rows in self._rows.items()},
+            derive_seed(config.training_id, seed),
             draw_weights(config, self._rows),
         )
+        self._losses = AnswerLosses(config, self._rows, data, self.codec)
         if config.dropout is not None:
             set_dropout(base.model, config.dropout)
         prepared = prepare(base.model, config, seed)
@@ -86,7 +95,7 @@ class Run:
             noise,
             this_place(),
             self._anchor(),
-            self._teacher(bases),
+            self._teacher(),
         )
         if config.runtime.packing:
             check_rows_stay_apart(self.engine, embedding_rows(prepared))
@@ -111,7 +120,7 @@ class Run:
             return None
         fisher = None
         if asked.ewc:
-            replay = [r for rows in self._rows.values() for r in rows if r.replay]
+            replay = [rows for rows in self._rows.values() if rows.replay]
             rows = fisher_rows(self.config, self.seed, replay)
             plain_engine = TorchEngine(self.model, self.config, self.numerics)
             loss = partial(answer_loss, plain_engine, device=self.numerics.device)
@@ -120,13 +129,13 @@ class Run:
             )
         return WeightAnchor(self.model, asked.l2_sp, asked.ewc, fisher)
 
-    def _teacher(self, bases: BaseCache) -> Teacher | None:
+    def _teacher(self) -> Teacher | None:
         asked = self.config.retention
         if not (asked.lwf or asked.kl):
             return None
         copy = None
         if not has_adapter(self.config.method):
-            copy = load_base(bases, self.config.model, self.config.method, self.numerics).model
+            copy = self._load_base().model
         return Teacher(self.model, copy, self.numerics)
 
     @property
@@ -138,6 +147,21 @@ class Run:
     def model(self) -> torch.nn.Module:
         """The trained model."""
         return self.engine.model
+
+    @contextmanager
+    def served(self, interpolation: float | None = None) -> Iterator[None]:
+        """For the time of the context, the model is as it is scored and saved.
+
+        Args:
+            interpolation: See `interpolate.interpolated`; None: the trial's own.
+        """
+        alpha = self.config.interpolation if interpolation is None else interpolation
+        base = self._load_base
+        with (
+            interpolated(self.model, alpha, lambda: base().model),
+            as_served(self.model, self.numerics.dtype),
+        ):
+            yield
 
     @property
     def flops(self) -> float:
@@ -156,13 +180,33 @@ class Run:
 
     def warnings(self) -> list[str]:
         """What the reader of the run should know."""
-        said = []
+        found = []
         if self._moved is not None:
-            said.append(f"goes on from a checkpoint of another layout: {self._moved}")
+            found.append(f"goes on from a checkpoint of another layout: {self._moved}")
         if cut := self.progress.truncated:
             rows = f"{cut} of {self.progress.examples} rows drawn"
-            said.append(f"{rows} were cut to {self.config.max_length} tokens")
-        return said
+            found.append(f"{rows} were cut to {self.config.max_length} tokens")
+        if self.progress.stopped_at is not None:
+            found.append(said(self.progress))
+        return found
+
+    def answer_losses(self, final: bool) -> tuple[list[ItemScores], float]:
+        """Of the validation items, at the end of a sample of training rows as well, and the seconds
+        it took; collective.
+
+        Empty where one is not finite: the scores say how good such a model is.
+        """
+        began = time.perf_counter()
+        with self.served():
+            found = self._losses.all(self.model, self.progress.tokens, trained=final)
+        finite = all(np.isfinite(s.values).all() for s in found)
+        return found if finite else [], time.perf_counter() - began
+
+    def _validation_loss(self) -> float:
+        """Of the trained weights; the leading rank's, so that all ranks decide alike."""
+        with self.served(1.0):
+            found = self._losses.validation(self.model)
+        return float(self.place.told(repr(found)))
 
     def train(self, rung: int, on_point: Callable[[int, Mapping[str, float]], None]) -> None:
         """Trains to the end of a rung; does nothing where the run is there already.
@@ -170,6 +214,7 @@ class Run:
         Raises:
             TrialFailure: A loss is not finite, or memory ran out.
         """
+        asked = self.config.early_stopping
         try:
             train_to(
                 self.config.rungs[rung],
@@ -180,6 +225,7 @@ class Run:
                 self._rows,
                 self.progress,
                 on_point,
+                Watch(asked, self._validation_loss) if asked else None,
             )
         except Exception as error:
             if not is_memory(error):
@@ -258,7 +304,7 @@ class Run:
                 return
 
         def write(into: Path) -> None:
-            with self.engine.whole(), as_served(self.model, self.numerics.dtype):
+            with self.engine.whole(), self.served():
                 self._write_weights(into)
             self.codec.tokenizer.save_pretrained(into)
             card = {

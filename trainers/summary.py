@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keepgain.core.items import ItemScores
 from keepgain.core.metrics import seconds_per_answer
 from keepgain.trainers.scoring import SuiteResult
 
@@ -40,6 +41,21 @@ def summarise(results: Sequence[SuiteResult]) -> Summary:
     if prompted:
         cost["prompt_tokens_per_item"] = sum(r.prompt_tokens for r in results) / prompted
     return Summary(metrics, cost)
+
+
+def loss_metrics(losses: Sequence[ItemScores]) -> dict[str, float]:
+    """Answer losses in nats per token: `loss/validation/SUITE` of the items of each suite that
+    measures gain; where training rows were measured, too, `loss/train/task` and `loss/gap/task`:
+    the mean of all validation items minus that of these rows."""
+    found = {s.suite.replace("/", f"/{s.split}/", 1): s.mean for s in losses}
+    parts = [[s for s in losses if (s.split == "train") is trained] for trained in (False, True)]
+    if all(parts):
+        held_out, trained = (
+            float(np.average([s.mean for s in part], weights=[s.weights.sum() for s in part]))
+            for part in parts
+        )
+        found["loss/gap/task"] = held_out - trained
+    return found
 
 
 def serving(results: Sequence[SuiteResult]) -> dict[str, float]:

@@ -32,8 +32,8 @@ def data() -> dict[str, Any]:
 
 def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
-        "schema", "sweep", "objectives", "trials", "sizes", "slices", "decision", "rung_checks",
-        "edges", "effort", "looks", "excluded",
+        "schema", "sweep", "objectives", "trials", "sizes", "slices", "churn", "overfitting",
+        "decision", "rung_checks", "edges", "effort", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}
@@ -67,6 +67,12 @@ def test_every_key(data: dict[str, Any]) -> None:
         assert set(e) == {"model", "trials", "tokens"}
     for x in data["excluded"]:
         assert set(x) == {"trial", "reason"}
+    assert {c["trial"] for c in data["churn"]} == {"big", "small", "searched", "arm"}
+    for c in data["churn"]:
+        assert set(c) == {"trial", "split", "suite", "right_to_wrong", "wrong_to_right"}
+    assert data["overfitting"] == {
+        "runs": 0, "comparisons": 0, "confidence": 0.95, "findings": [], "gaps": [],
+    }  # fmt: skip
 
 
 def test_values(data: dict[str, Any]) -> None:

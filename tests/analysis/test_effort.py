@@ -40,6 +40,14 @@ def test_unequal_trials_are_flagged_with_the_numbers() -> None:
     assert [s["unequal_effort"] for s in data["sizes"]] == [True, True]
 
 
+def test_points_of_a_training_are_no_effort_of_their_own() -> None:
+    sweep = evidence(2, 2).sweep
+    runs = [r for r in sweep.runs if r.kind == "trial" and r.stage is Stage.SEARCH]
+    point = {"run_key": "p-s0", "trial_id": "p", "made_from": runs[0].run_key}
+    more = sweep.model_copy(update={"runs": (*sweep.runs, runs[0].model_copy(update=point))})
+    assert efforts(more) == efforts(sweep)
+
+
 def test_confirmation_is_no_search_effort() -> None:
     found = evidence(2, 2).sweep
     assert [e.tokens for e in efforts(found)] == [2 * TOKENS, 2 * TOKENS]

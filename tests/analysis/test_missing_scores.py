@@ -63,8 +63,8 @@ def test_the_record_says_why_a_test_job_failed(
         return RunState(asked, status=TrialStatus.COMPLETED)
 
     test = RunState(state("x", Stage.TEST).asked, status=status, reason=reason, cause=cause)
-    assert _record(state("t-s0", Stage.CONFIRM), test).test_failure == said
-    assert _record(state("t-s0", Stage.CONFIRM), None).test_failure is None
+    assert _record(state("t-s0", Stage.CONFIRM), test, {}).test_failure == said
+    assert _record(state("t-s0", Stage.CONFIRM), None, {}).test_failure is None
 
 
 def test_nothing_is_excluded_from_a_whole_sweep() -> None:

@@ -42,6 +42,29 @@ def test_points_are_the_estimates_in_points() -> None:
     assert chosen == [analysis.decision.trial]
 
 
+def test_points_of_one_training_are_joined_from_the_base_on(tmp_path: Path) -> None:
+    names = {"all": 1.0, "most": 0.9, "half": 0.5}
+    evidence = build(
+        [
+            base("s"),
+            Trial("other", "s", 0.7, seeds=0),
+            *(Trial(n, "s", a, seeds=0, params={"interpolation": a}) for n, a in names.items()),
+        ],
+        n_items=100,
+    )
+    (training,) = [r.run_key for r in evidence.sweep.runs if r.trial_id == "all"]
+    runs = tuple(
+        r.model_copy(update={"made_from": training}) if r.trial_id in ("most", "half") else r
+        for r in evidence.sweep.runs
+    )
+    evidence = Evidence(evidence.sweep.model_copy(update={"runs": runs}), evidence.items)
+    (panel,) = plots.panels(analyze(evidence))
+    assert [[p.label for p in path] for path in panel.paths] == [["half", "most", "all"]]
+    plots.save(analyze(evidence), tmp_path / "p.svg")
+    assert "one training, towards its base" in (tmp_path / "p.svg").read_text()
+    assert all(not panel.paths for panel in plots.panels(analyze(example())))
+
+
 @pytest.mark.parametrize("name", ["p.svg", "p.png"])
 def test_files(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

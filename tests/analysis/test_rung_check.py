@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,6 +215,19 @@ def test_a_failed_or_stopped_audit_is_none() -> None:
     finished = [False, *[True] * 11]
     (check,) = rung_checks(evidence(RISING, RISING, finished=finished))
     assert check.audits == 11 and not check.assessed
+
+
+def test_an_audit_that_early_stopping_ended_stands_at_later_rungs_where_it_stopped() -> None:
+    """Stopped before the first rung: scored once, at fewer tokens, and the same at the end."""
+    given = evidence(RISING, RISING)
+    runs = tuple(
+        r.model_copy(update={"tokens": 100, "stopped_early": 100}) if r.run_key == "t011" else r
+        for r in given.sweep.runs
+    )
+    items = tuple((key, replace(s, tokens=100) if key == "t011" else s) for key, s in given.items)
+    (check,) = rung_checks(Evidence(given.sweep.model_copy(update={"runs": runs}), items))
+    assert (check.audits, check.share) == (12, pytest.approx(1 / 3))
+    assert check.gain is not None and check.gain.value == 1
 
 
 def test_one_rung_or_no_audit_gives_no_check() -> None:
