@@ -1,6 +1,7 @@
 """All gates over a prepared sweep: what would waste or falsify it, before anything is spent."""
 
 from keepgain.sweeps.gates.findings import Finding, allow
+from keepgain.sweeps.gates.groups import check_groups
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.repeats import check_repeats
 from keepgain.sweeps.gates.resources import Machine, check_resources, detect_machine
@@ -11,6 +12,7 @@ from keepgain.sweeps.methods import check_gpu
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.space_fit import extreme_cases
 from keepgain.sweeps.spec import spec_space
+from keepgain.sweeps.spec_models import SweepSpec
 
 
 def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
@@ -29,6 +31,7 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
         *check_duplicates(sets),
         *check_suites(sets, spec.question.max_forgetting),
         *check_slices(sets),
+        *check_groups(sets, _by_group(spec)),
         *check_question(spec.question, spec.confirm.first, sets),
         *check_lengths(sets, prepared.token_stats, spec.training.max_length, positions),
         *_check_repeats(prepared),
@@ -42,6 +45,14 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
         *check_gpu(spec, spec_space(prepared.loaded), machine),
     ]
     return sorted(allow(findings, spec.allow), key=lambda f: f.severity != "error")
+
+
+def _by_group(spec: SweepSpec) -> list[str]:
+    """Keys of the spec that weigh rows by their group."""
+    keys = ["training.balance_by"] if spec.training.balance_by == "group" else []
+    if "group_dro_step" in spec.space:
+        return [*keys, "space.group_dro_step"]
+    return [*keys, "training.group_dro_step"] if spec.training.group_dro_step else keys
 
 
 def _check_repeats(prepared: Prepared) -> list[Finding]:

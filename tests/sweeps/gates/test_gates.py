@@ -1,6 +1,7 @@
 """Each gate finds what it is for, says where, and is silent on what is sound."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from keepgain.core.record import Question
 from keepgain.core.rows import Row
 from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import Finding, allow, has_errors, render_finding
+from keepgain.sweeps.gates.groups import check_groups
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.repeats import Case, check_repeats, repeats
@@ -311,3 +313,17 @@ def test_a_finding_reads_as_two_or_three_lines() -> None:
         code="c", severity="error", where="w", message="m.", rows=("f:1", "f:2"), hint="h."
     )
     assert render_finding(finding) == "error: w: m. [c]\n  e.g. f:1; f:2\n  h."
+
+
+def test_weights_by_group_on_rows_without_groups_are_said_to_do_nothing() -> None:
+    keys = ["training.balance_by"]
+    none = train(["q1", "q2"])
+    replay = replace(train(["q3"], "replay"), rows=(Row("r", "pair", group="x"),))
+    (found,) = check_groups([none, replay], keys)
+    assert (found.code, found.severity, found.where) == ("no_groups", "warning", keys[0])
+    assert "of 2 rows to train on none has a `group`" in found.message
+    one = replace(none, rows=tuple(replace(r, group="g") for r in none.rows))
+    assert "all have the group 'g'" in check_groups([one], keys)[0].message
+    two = replace(none, rows=(replace(none.rows[0], group="g"), replace(none.rows[1], group="h")))
+    assert check_groups([two], keys) == []
+    assert check_groups([none], []) == []
