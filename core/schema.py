@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keepgain.core.errors import UserError
 
+LATER = "later"
+"""Marks a field that identities leave out where it has its default: it came when there were ids
+already, and those stand."""
+
 
 class StrictModel(BaseModel):
     """Frozen, keyword-only, and no key that it does not know."""

@@ -6,9 +6,7 @@ own scorer is named in the same way, in the spec.
 """
 
 import re
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from keepgain.core.errors import UserError
 from keepgain.core.metrics import Direction, Metric
@@ -21,29 +19,13 @@ LOWER_IS_BETTER = " (lower is better)"
 _USERS = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)( \(lower is better\))?")
 _HERE = "keepgain.trainers.scorers"
 
-Needs = Literal["generation", "likelihood", "choices", "base"]
+Needs = Literal["generation", "likelihood", "choices", "base", "harness"]
 """What the model is asked for: a greedy answer; the log-likelihood of the reference; that of each
-choice or label after the prompt; next-token distributions beside the base's."""
+choice or label after the prompt; next-token distributions beside the base's; whatever a task of
+lm-evaluation-harness asks."""
 Fits = Literal["any", "answer", "choices", "label"]
 """Rows that can be scored: any; those with an answer; with choices; with an answer out of a closed
 set of labels."""
-
-
-class ScorerOptions(StrictModel):
-    """What a scorer takes besides rows, resolved; each scorer knows some of it (`takes`)."""
-
-    labels: tuple[str, ...] = ()
-    """The closed set of answers of a classification."""
-    separator: str = ";"
-    """Between the spans of one answer."""
-    command: tuple[str, ...] = ()
-    """Of `program`; words that are files of the spec's folder are found there."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-    memory_mb: Annotated[int, Field(ge=16)] = 1024
-    path: str = ""
-    """The spec's folder; not part of the identity, but `code` is."""
-    code: str | None = None
-    """Digest of the user's program or function."""
 
 
 class RegisteredScorer(StrictModel):
@@ -244,6 +226,17 @@ _REGISTERED = (
         item=f"{_HERE}.program:verdict",
         suite=f"{_HERE}.program:without_verdict",
         takes=("command", "timeout_seconds", "memory_mb"),
+    ),
+    RegisteredScorer(
+        metric=_up(
+            "lm_eval",
+            SHARE,
+            "The metric, in [0, 1], that a task of lm-evaluation-harness gives the item.",
+        ),
+        needs="harness",
+        item=f"{_HERE}.lm_eval:item_score",
+        fits="any",
+        takes=("lm_eval",),
     ),
 )
 

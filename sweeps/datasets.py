@@ -1,40 +1,29 @@
 """Files of the spec, read and split: sources to train on, suites to score."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-from keepgain.core.config import Measures, Role, SourceRef, Split, SuiteRef
+import numpy as np
+import numpy.typing as npt
+
+from keepgain.core.config import BaseAnswers, Measures, Role, SourceRef, Split, SuiteRef
 from keepgain.core.errors import UserError
-from keepgain.core.formats import RowFile, read_row_file
-from keepgain.core.rows import Row, write_rows
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.formats import iterate_rows
+from keepgain.core.rows import Row, RowSpool
+from keepgain.core.scorer_options import ScorerOptions
 from keepgain.sweeps.gates.material import normalised
+from keepgain.sweeps.lm_eval_suites import read_task
+from keepgain.sweeps.located import Located, Places, digest_rows
 from keepgain.sweeps.spec import LoadedSpec, measures_of, splits_automatically
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
 from keepgain.sweeps.spec_scorer import choice_counts, refuse_unscorable, scorer_options
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class Located:
-    """Rows with the places that they came from, for findings."""
-
-    rows: tuple[Row, ...]
-    places: tuple[str, ...]
-    """`file:line` of each row."""
-
-    def placed(self) -> Iterable[tuple[Row, str]]:
-        """Each row with its place."""
-        return zip(self.rows, self.places, strict=True)
-
-    def where(self, chosen: Iterable[int]) -> "Located":
-        """The rows with these indices."""
-        indices = list(chosen)
-        return Located(tuple(self.rows[i] for i in indices), tuple(self.places[i] for i in indices))
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,8 @@ class Source:
     validation: Located
     test: Located
     format: str
+    answers: BaseAnswers | None = None
+    """Set if the rows are prompts that each base model answers."""
 
 
 @dataclass(frozen=True)
@@ -76,27 +67,16 @@ def bucket(row: Row, buckets: int, salt: str) -> int:
     return int.from_bytes(digest[:8], "big") % buckets
 
 
-def digest_rows(rows: Sequence[Row]) -> str:
-    """SHA-256 of the file that `core.rows.write_rows` would write."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update((json.dumps(row.to_json(), ensure_ascii=False) + "\n").encode())
-    return digest.hexdigest()
-
-
-def store_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes normalised rows so that the file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    write_rows(partial, rows)
-    partial.replace(path)
-
-
 def source_ref(source: Source) -> SourceRef:
     """Its training rows, not yet written to a file."""
     rows = source.train.rows
     return SourceRef(
-        name=source.name, role=source.role, path="", digest=digest_rows(rows), rows=len(rows)
+        name=source.name,
+        role=source.role,
+        path="",
+        digest=digest_rows(rows),
+        rows=len(rows),
+        answers=source.answers,
     )
 
 
@@ -149,7 +129,10 @@ def _wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
     )
 
 
-def _read(loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str) -> RowFile:
+def _read(
+    loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str
+) -> tuple[Located, str]:
+    """The rows of a file, and its format."""
     if given.startswith("hf:"):
         name = given.removeprefix("hf:")
         raise UserError(
@@ -166,49 +149,66 @@ def _read(loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str) 
             where=loaded.where(key),
             hint="Paths start at the spec's folder.",
         )
-    return read_row_file(
+    found = iterate_rows(
         path,
         format=spec.format,
         fields=spec.fields,
         limit=spec.limit,
         slices=loaded.spec.slices,
         choices=_wants_choices(loaded, spec),
+        prompts=isinstance(spec, DataSpec) and spec.answers == "base",
     )
+    spool, lines, kind = RowSpool(), array("q"), ""
+    for one in found:
+        kind = one.format
+        lines.append(one.line)
+        try:
+            spool.add(one.row)
+        except OSError as error:
+            raise UserError(
+                f"the rows cannot be put aside in {tempfile.gettempdir()} ({error.strerror}).",
+                where=f"{path}:{one.line}",
+                hint="Set TMPDIR to a folder with more room.",
+            ) from None
+    return Located(spool.rows(), Places(path, np.array(lines, dtype=np.int64))), kind
 
 
-def _located(file: RowFile) -> Located:
-    return Located(file.rows, tuple(f"{file.path}:{line}" for line in file.lines))
+def _buckets(rows: Located, buckets: int, salt: str) -> npt.NDArray[np.int64]:
+    """Of each row."""
+    numbers = (bucket(row, buckets, salt) for row in rows.rows)
+    return np.fromiter(numbers, dtype=np.int64, count=len(rows.rows))
 
 
 def _read_source(loaded: LoadedSpec, name: str) -> Source:
+    return replace(_split_source(loaded, name), answers=loaded.spec.data[name].base_answers)
+
+
+def _split_source(loaded: LoadedSpec, name: str) -> Source:
     spec = loaded.spec.data[name]
-    nothing = Located((), ())
     if spec.path is None:
         assert spec.train is not None, "DataSpec checks it"
-        file = _read(loaded, spec, spec.train, f"data.{name}.train")
+        train, kind = _read(loaded, spec, spec.train, f"data.{name}.train")
         parts = {
-            split: _located(_read(loaded, spec, given, f"data.{name}.{split}"))
+            split: _read(loaded, spec, given, f"data.{name}.{split}")[0]
             for split in SPLITS
             if (given := getattr(spec, split)) is not None
         }
+        nothing = train.where(np.zeros(len(train.rows), dtype=np.bool_))
         validation, test = (parts.get(split, nothing) for split in SPLITS)
-        return Source(name, spec.role, _located(file), validation, test, format=file.format)
-    file = _read(loaded, spec, spec.path, f"data.{name}.path")
-    rows = _located(file)
+        return Source(name, spec.role, train, validation, test, format=kind)
+    rows, kind = _read(loaded, spec, spec.path, f"data.{name}.path")
     if not splits_automatically(name, loaded.spec):
-        return Source(name, spec.role, rows, nothing, nothing, format=file.format)
-    of_row = [bucket(row, 10, "split") for row in rows.rows]
-    train, validation, test = (
-        rows.where(i for i, b in enumerate(of_row) if b in chosen)
-        for chosen in (range(8), (8,), (9,))
-    )
+        nothing = rows.where(np.zeros(len(rows.rows), dtype=np.bool_))
+        return Source(name, spec.role, rows, nothing, nothing, format=kind)
+    of_row = _buckets(rows, 10, "split")
+    train, validation, test = (rows.where(m) for m in (of_row < 8, of_row == 8, of_row == 9))
     if not train.rows:
         raise UserError(
             f"no training rows are left of {len(rows.rows)} after the split.",
             where=loaded.where(f"data.{name}.path"),
             hint="Add rows, or give `train`, `validation` and `test` files.",
         )
-    return Source(name, spec.role, train, validation, test, format=file.format)
+    return Source(name, spec.role, train, validation, test, format=kind)
 
 
 def _read_suite(
@@ -217,20 +217,34 @@ def _read_suite(
     if spec.source is not None:
         source = sources[spec.source]
         return Suite(name, spec, source.validation, source.test)
+    if spec.lm_eval is not None:
+        documents, options = read_task(loaded, name, spec.lm_eval)
+        return Suite(name, spec, *_halves(_of_task(spec.lm_eval.task, documents)), options)
     if spec.path is not None:
-        rows = _located(_read(loaded, spec, spec.path, f"suites.{name}.path"))
-        half = [bucket(row, 2, "suite") for row in rows.rows]
-        validation, test = (
-            rows.where(i for i, h in enumerate(half) if h == side) for side in (0, 1)
-        )
-        return Suite(name, spec, validation, test)
+        rows, _ = _read(loaded, spec, spec.path, f"suites.{name}.path")
+        return Suite(name, spec, *_halves(rows))
     assert spec.validation is not None and spec.test is not None, "SuiteSpec checks it"
     return Suite(
         name,
         spec,
-        _located(_read(loaded, spec, spec.validation, f"suites.{name}.validation")),
-        _located(_read(loaded, spec, spec.test, f"suites.{name}.test")),
+        _read(loaded, spec, spec.validation, f"suites.{name}.validation")[0],
+        _read(loaded, spec, spec.test, f"suites.{name}.test")[0],
     )
+
+
+def _halves(rows: Located) -> tuple[Located, Located]:
+    """Validation and test, by the question."""
+    half = _buckets(rows, 2, "suite")
+    return rows.where(half == 0), rows.where(half == 1)
+
+
+def _of_task(task: str, documents: Mapping[int, Row]) -> Located:
+    """Documents of a task of lm-evaluation-harness; their numbers stand for lines."""
+    spool = RowSpool()
+    for row in documents.values():
+        spool.add(row)
+    numbers = np.fromiter(documents, dtype=np.int64, count=len(documents))
+    return Located(spool.rows(), Places(Path(f"lm_eval task {task}"), numbers))
 
 
 def refuse_mixed_tokenizers(loaded: LoadedSpec) -> None:
@@ -263,7 +277,9 @@ def _refuse_empty(loaded: LoadedSpec, suite: Suite) -> None:
 
 def _refuse_unknown_slices(loaded: LoadedSpec, suites: Iterable[Suite]) -> None:
     """A slice that no item has is a slip of the pen."""
-    items = [row for suite in suites for split in SPLITS for row in suite.items(split).rows]
+    if not loaded.spec.slices:
+        return
+    items = (row for suite in suites for split in SPLITS for row in suite.items(split).rows)
     found = {field for row in items for field, _ in row.slices}
     for index, name in enumerate(loaded.spec.slices):
         if name not in found:
@@ -276,11 +292,14 @@ def _refuse_unknown_slices(loaded: LoadedSpec, suites: Iterable[Suite]) -> None:
 
 def _with_options(loaded: LoadedSpec, suite: Suite) -> Suite:
     """With what its scorer takes; raises as `refuse_unscorable` does."""
-    items = [(r, p) for split in SPLITS for r, p in suite.items(split).placed()]
+    if suite.options is not None:
+        return suite
     where = loaded.where(f"suites.{suite.name}.scorer")
     try:
-        options = scorer_options(suite.spec, (row for row, _ in items), loaded.folder)
+        items = chain.from_iterable(suite.items(split).rows for split in SPLITS)
+        options = scorer_options(suite.spec, items, loaded.folder)
     except UserError as error:
         raise UserError(error.problem, where=where, hint=error.hint) from None
-    refuse_unscorable(suite.name, suite.spec, options, items, where)
+    placed = chain.from_iterable(suite.items(split).placed() for split in SPLITS)
+    refuse_unscorable(suite.name, suite.spec, options, placed, where)
     return replace(suite, options=options)

@@ -90,6 +90,8 @@ def _refuse_paths_outside(loaded: LoadedSpec, working_dir: Path) -> None:
         for name, entry in group.items():
             for field in ("path", "train", "validation", "test"):
                 named.append((f"{kind}.{name}.{field}", getattr(entry, field, None)))
+            task = getattr(entry, "lm_eval", None)
+            named.append((f"{kind}.{name}.lm_eval.include", task and task.include))
     for key, text in named:
         if text is None or Path(text).is_absolute():
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -10,11 +10,11 @@ from keepgain.core.config import Count, Positive, Scorer
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel
+from keepgain.core.scorer_options import HarnessTask, ScorerOptions
 from keepgain.core.scorers import (
     LOWER_IS_BETTER,
     SCORERS,
     RegisteredScorer,
-    ScorerOptions,
     scorer,
     users_function,
 )
@@ -40,10 +40,22 @@ class ScoringSpec(StrictModel):
         return value
 
 
+class LmEvalSpec(HarnessTask):
+    """A task of lm-evaluation-harness as the spec names it."""
+
+    digest: Literal[""] = ""
+    include: str | None = None
+    """Folder of the user's own YAML, looked at before the package's tasks."""
+    limit: Count | None = None
+    """So many documents, chosen by a hash; default: all."""
+
+
 class ScorerKeys(StrictModel):
     """`scorer` and the keys that some scorers take; see `core.scorers`."""
 
     scorer: Scorer
+    lm_eval: LmEvalSpec | None = None
+    """The task; the items are its documents, and `scorer` follows from it."""
     labels: tuple[str, ...] | None = None
     """Of a classification; default: the different answers of the suite's rows, in both splits."""
     separator: str | None = None
@@ -57,6 +69,13 @@ class ScorerKeys(StrictModel):
     higher_is_better: bool | None = None
     """Of a user's `module:function`; default true."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_task(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "lm_eval" in value:
+            return {"scorer": "lm_eval", **value}
+        return value
+
     @model_validator(mode="after")
     def _keys_fit(self) -> "ScorerKeys":
         takes = self.registered.takes
@@ -66,6 +85,10 @@ class ScorerKeys(StrictModel):
                 raise ValueError(f"`{name}` belongs to the scorer {' or '.join(those)}")
         if "command" in takes and not self.command:
             raise ValueError("the scorer program needs `command`, e.g. [python, judge.py]")
+        if "lm_eval" in takes and self.lm_eval is None:
+            raise ValueError(
+                "the scorer lm_eval needs `lm_eval`, e.g. {task: hellaswag, metric: acc_norm}"
+            )
         if self.labels is not None and len(set(self.labels)) < max(2, len(self.labels)):
             raise ValueError("`labels` must be at least two different texts")
         if self.separator == "":
@@ -84,7 +107,7 @@ class ScorerKeys(StrictModel):
 
 
 def scorer_options(keys: ScorerKeys, rows: Iterable[Row], folder: Path) -> ScorerOptions | None:
-    """What the scorer takes, resolved; None if it takes nothing.
+    """What the scorer takes, resolved; None if it takes nothing, or a task (`lm_eval_suites`).
 
     Args:
         rows: Of both splits.
@@ -94,7 +117,7 @@ def scorer_options(keys: ScorerKeys, rows: Iterable[Row], folder: Path) -> Score
         UserError: A user's module or function that is not there.
     """
     takes, entry = keys.registered.takes, users_function(keys.scorer)
-    if not takes:
+    if not takes or keys.lm_eval is not None:
         return None
     given = {
         name: value
@@ -127,7 +150,7 @@ def refuse_unscorable(
         UserError: The first fault.
     """
     fits, known = keys.registered.fits, options.labels if options else ()
-    listed = list(rows)
+    first: Row | None = None
     if fits == "label" and keys.labels is None and not 2 <= len(known) <= MOST_LABELS:
         raise UserError(
             f"the answers of suite '{name}' are {len(known)} different texts, no closed set of 2 "
@@ -135,7 +158,8 @@ def refuse_unscorable(
             where=where,
             hint="Give `labels`, or use `scorer: exact_match`.",
         )
-    for row, place in listed:
+    for row, place in rows:
+        first = first or row
         if row.kind == "text" and fits != "any":
             raise UserError(
                 f"the row has no answer, and suite '{name}' is scored by {keys.scorer}.",
@@ -154,10 +178,10 @@ def refuse_unscorable(
                 where=place,
                 hint=f"Known labels: {', '.join(known)}.",
             )
-    if options is None or not options.path or not listed:
+    if options is None or not options.path or first is None:
         return
     try:
-        _try_users_code(keys, options, listed[0][0])
+        _try_users_code(keys, options, first)
     except UserError as error:
         raise UserError(
             f"the scorer cannot be used: {error.problem}", where=where, hint=error.hint
@@ -177,10 +201,11 @@ def choice_counts(
     keys: ScorerKeys, options: ScorerOptions | None, rows: Iterable[Row]
 ) -> list[int]:
     """Choices or labels of each item; empty where nothing is to choose."""
-    if keys.registered.needs != "choices":
+    if keys.registered.needs not in ("choices", "harness"):
         return []
     labels = options.labels if options else ()
-    return [len(labels or row.choices) for row in rows]
+    counts = [len(labels or row.choices) for row in rows]
+    return counts if all(counts) else []
 
 
 def chance_level(counts: Sequence[int]) -> float | None:

@@ -17,7 +17,8 @@ from keepgain.core.config import Measures, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.items import ItemScores
 from keepgain.core.rows import Row, slice_columns
-from keepgain.core.scorers import Needs, ScorerOptions, scorer, users_function
+from keepgain.core.scorer_options import ScorerOptions
+from keepgain.core.scorers import Needs, scorer, users_function
 from keepgain.core.users_code import code_digest, load_function
 from keepgain.trainers.data import IGNORED, collate
 from keepgain.trainers.encode import Encoded
@@ -26,6 +27,7 @@ from keepgain.trainers.losses import keeps_logits, logits_at
 from keepgain.trainers.models import plain
 from keepgain.trainers.scorers.choices import ChoiceLikelihoods
 from keepgain.trainers.scorers.likelihood import Likelihood
+from keepgain.trainers.scorers.lm_eval import item_values
 from keepgain.trainers.scorers.text import distinct, length_ratio
 from keepgain.trainers.scorers.user import bound
 from keepgain.trainers.suites import SuiteItems, choice_texts
@@ -144,6 +146,8 @@ def _ask(
         return _Asked([codec.text(a) for a in made.answers], made)
     if needs == "choices":
         return _Asked(_choice_likelihoods(model, codec, items, batch_size))
+    if needs == "harness":
+        return _Asked(item_values(model, codec, items, batch_size))
     nats = np.zeros(len(items.rows))
     for places in batches_by_length(_lengths(items), batch_size):
         rows = [_row(items, i) for i in places]
@@ -219,12 +223,7 @@ def scored_logits(
     batch = collate(rows, codec.pad_id)
     targets = batch.labels[:, 1:]
     columns = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
-    logits = logits_at(
-        plain(model),
-        keeps_logits(model),
-        batch.inputs(device),
-        columns.to(device),
-    )
+    logits = logits_at(plain(model), keeps_logits(model), batch.inputs(device), columns.to(device))
     return logits, targets[:, columns].to(device)
 
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from keepgain.core.config import ModelRef, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
@@ -39,6 +39,8 @@ class SuiteItems:
     """Items that were cut to what the model can take."""
     choices: list[list[list[int]]] = field(default_factory=list)
     """Of each item, the ids of each choice or label; empty where none is asked for."""
+    prompting: Prompting = field(default_factory=Prompting)
+    """What `prompts` were made with."""
 
 
 class SuiteCache:
@@ -113,7 +115,9 @@ def prepare_suite(
                 "incomplete_scores", f"item '{row.id}' of suite '{suite.name}' has no prompt"
             )
     weights = [len((r.text if r.kind == "text" else r.answer).encode()) for r in rows]
-    return SuiteItems(suite, rows, prompts, answers, sizes, weights, new_tokens, shortened, choices)
+    return SuiteItems(
+        suite, rows, prompts, answers, sizes, weights, new_tokens, shortened, choices, prompting
+    )
 
 
 def choice_texts(suite: SuiteRef, row: Row) -> tuple[str, ...]:
@@ -130,7 +134,7 @@ def _choices(codec: Codec, suite: SuiteRef, rows: Sequence[Row]) -> list[list[li
     has no head start; a choice without, as in lm-evaluation-harness.
     """
     texts = [choice_texts(suite, row) for row in rows]
-    asked = [_answered(row, t) for row, mine in zip(rows, texts, strict=True) for t in mine]
+    asked = [row.answered(t) for row, mine in zip(rows, texts, strict=True) for t in mine]
     ends = scorer(suite.scorer).fits == "label"
     spans = iter([answer if ends else answer[:-1] for _, answer in spans_of(codec, asked)])
     ids = [[next(spans) for _ in mine] for mine in texts]
@@ -141,14 +145,6 @@ def _choices(codec: Codec, suite: SuiteRef, rows: Sequence[Row]) -> list[list[li
                 f"item '{row.id}' of suite '{suite.name}' has no choices, or one without a token",
             )
     return ids
-
-
-def _answered(row: Row, text: str) -> Row:
-    """The row with another answer."""
-    if row.kind == "pair":
-        return replace(row, answer=text)
-    last = {**row.messages[-1], "content": text}
-    return replace(row, answer=text, messages=(*row.messages[:-1], last))
 
 
 def _generation_limit(prompts: list[list[int]], answers: list[list[int]], limit: int | None) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from keepgain.core.config import Scorer
 from keepgain.core.errors import EXIT_OK, UserError
-from keepgain.core.formats import RowFile, read_row_file
+from keepgain.core.formats import ALIASES, RowFile, read_row_file, records
+from keepgain.core.scorers import SCORERS
 from keepgain.core.yaml_io import parse_yaml
 from keepgain.sweeps.base_models import HUB_ID
 from keepgain.sweeps.spec import load_spec
@@ -23,9 +24,20 @@ EXAMPLES = """examples:
 rows of --data: {"prompt", "answer"}, {"messages"}, Alpaca or ShareGPT, one JSON object a line
 """
 OTHER: dict[Scorer, Scorer] = {
-    "exact_match": "bits_per_byte",
     "bits_per_byte": "exact_match",
+    "multiple_choice": "multiple_choice_normalised",
+    "classification": "classification_generated",
 }
+"""Offered beside the chosen one; of any other, bits per byte."""
+OFFERED = tuple(
+    name
+    for name, s in SCORERS.items()
+    if not {"command", "lm_eval"} & set(s.takes) and not (s.one_tokenizer or s.behaviour_only)
+)
+"""Scorers that need no further keys and compare any models."""
+FEW_LABELS = 20
+ROWS_OF_A_LABEL = 10
+"""At most so many different answers, and on average at least so many rows of each, are classes."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--name", help="of the sweep; default: from the data's file name")
     parser.add_argument(
         "--scorer",
-        choices=("exact_match", "bits_per_byte"),
-        help="of the task; default: exact_match, or bits_per_byte if rows have no answers",
+        choices=OFFERED,
+        help="of the task; default: multiple_choice if rows have choices, classification if their "
+        "answers are few and repeated, bits_per_byte if they have none, else exact_match",
     )
     parser.add_argument("--out", type=Path, default=Path("sweep.yaml"), help="file to write")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
@@ -80,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("the file is there already.", where=str(out), hint="Replace it: --force.")
     if not out.parent.is_dir():
         raise UserError("no such folder.", where=str(out.parent), hint="Create it first.")
-    file = read_row_file(args.data)
+    file = read_row_file(args.data, choices=_with_choices(args.data, args.scorer))
     scorer, reason = choose_scorer(file, args.scorer)
     general = None if args.general is None else read_row_file(args.general)
     evaluated = None if args.general_eval is None else read_row_file(args.general_eval)
@@ -104,9 +117,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def choose_scorer(file: RowFile, wanted: Scorer | None) -> tuple[Scorer, str]:
-    """Exact match wherever rows have answers, unless told; and why."""
+    """The scorer asked for, else one that fits the rows; and why."""
     texts = next((i for i, row in enumerate(file.rows) if row.kind == "text"), None)
-    if wanted == "exact_match" and texts is not None:
+    if wanted is not None and texts is not None and SCORERS[wanted].fits != "any":
         raise UserError(
             "the row has no answer to match.",
             where=f"{file.path}:{file.lines[texts]}",
@@ -116,9 +129,21 @@ def choose_scorer(file: RowFile, wanted: Scorer | None) -> tuple[Scorer, str]:
         return wanted, "as asked"
     if texts is not None:
         return "bits_per_byte", "the rows are plain text"
+    if all(row.choices for row in file.rows):
+        return "multiple_choice", "the rows have choices"
+    answers = {row.answer.strip() for row in file.rows}
+    if 2 <= len(answers) <= min(FEW_LABELS, len(file.rows) / ROWS_OF_A_LABEL):
+        return "classification", f"the answers are {len(answers)} different texts"
     median = statistics.median(len(row.answer) for row in file.rows)
     reason = f"half of the answers have at most {median:.0f} characters"
     return "exact_match", reason
+
+
+def _with_choices(path: Path, wanted: Scorer | None) -> bool:
+    """True if the rows are to be read with their choices: every row has some."""
+    if wanted is not None:
+        return SCORERS[wanted].fits == "choices"
+    return all(any(key in record for key in ALIASES["choices"]) for _, record in records(path))
 
 
 def spec_text(choices: Choices) -> str:
@@ -137,7 +162,7 @@ data:
   # 80/10/10 into train/validation/test by a hash of the question
   task: {{path: {_quoted(c.data)}, role: task, split: auto}}
 {forgetting_from}suites:
-  gain: {{from: task, scorer: {c.scorer}}}   # or {OTHER[c.scorer]}
+  gain: {{from: task, scorer: {c.scorer}}}   # or {OTHER.get(c.scorer, "bits_per_byte")}
 {lines}space:
   method: [full, lora]
   learning_rate: {{log: [1e-5, 1e-3]}}
@@ -160,8 +185,9 @@ def _forgetting(c: Choices) -> tuple[str, str]:
     """Lines of `data:` and of `suites:` for general rows."""
     if c.general is None and c.general_eval is None:
         return "", (
-            "  # Not measured yet; with a file of general rows:\n"
+            "  # Not measured yet; with a file of general rows, or public tasks of lm-eval:\n"
             "  # forgetting: {path: general_eval.jsonl, scorer: bits_per_byte}\n"
+            "  # forgetting: {preset: general}\n"
         )
     source = ""
     if c.general is not None:

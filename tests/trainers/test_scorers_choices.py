@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 from keepgain.trainers.scorers.choices import (
     ChoiceLikelihoods,
     calibration,

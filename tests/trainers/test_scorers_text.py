@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 from keepgain.trainers.scorers import overlap
 from keepgain.trainers.scorers.likelihood import (
     Likelihood,

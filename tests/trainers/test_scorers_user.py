@@ -10,7 +10,7 @@ import pytest
 
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 from keepgain.core.users_code import code_digest, load_function
 from keepgain.trainers.scorers.program import isolation, verdict, without_verdict
 from keepgain.trainers.scorers.user import users_score

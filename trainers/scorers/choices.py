@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from keepgain.core.items import Floats
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 
 BINS = 15
 """Equal-width bins of the calibration error, as in Guo et al. 2017."""

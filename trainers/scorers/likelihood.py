@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keepgain.core.items import Floats
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 
 LARGEST = 700.0
 """exp() of more nats is beyond a double."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from keepgain.core.items import Floats
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 
 
 def rouge_1(answer: str, row: Row, _: ScorerOptions) -> float:

@@ -28,7 +28,7 @@ from typing import IO
 from keepgain.core.errors import UserError
 from keepgain.core.items import Floats
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 from keepgain.core.users_code import located
 
 NOT_STARTED = re.compile(r"sh: .*exec: .*")

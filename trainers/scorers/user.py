@@ -7,7 +7,7 @@ from typing import Any
 
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
-from keepgain.core.scorers import ScorerOptions
+from keepgain.core.scorer_options import ScorerOptions
 
 
 def bound(function: Callable[..., Any], name: str) -> Callable[[str, Row, ScorerOptions], float]:

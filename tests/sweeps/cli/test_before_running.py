@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
+from keepgain.sweeps.cli.init import OFFERED
 from tests.sweeps.tiny_models import make_world, spec_text, write_jsonl
 
 
@@ -107,14 +108,38 @@ def test_init_refuses_what_cannot_work_and_leaves_nothing(
         ([{"prompt": "q", "answer": "yes"}], "exact_match"),
         ([{"prompt": "q", "answer": "long " * 40}], "exact_match"),
         ([{"text": "some text"}], "bits_per_byte"),
+        ([{"prompt": "q", "choices": ["a", "b"], "answer": 1}] * 3, "multiple_choice"),
+        # One row without choices: they are not read.
+        (
+            [
+                {"prompt": "q", "choices": ["a", "b"], "answer": "a"},
+                {"prompt": "r", "answer": "b"},
+            ],
+            "exact_match",
+        ),
+        # 10 rows of each of 2 answers, and one row fewer.
+        ([{"prompt": f"q{i}", "answer": "ab"[i % 2]} for i in range(20)], "classification"),
+        ([{"prompt": f"q{i}", "answer": "ab"[i % 2]} for i in range(19)], "exact_match"),
+        ([{"prompt": f"q{i}", "answer": "all one"} for i in range(40)], "exact_match"),
+        ([{"prompt": f"q{i}", "answer": f"{i % 21}"} for i in range(420)], "exact_match"),
     ],
 )
 def test_init_chooses_a_scorer_that_the_rows_allow(
-    world: Path, rows: list[dict[str, str]], scorer: str
+    world: Path, rows: list[dict[str, Any]], scorer: str
 ) -> None:
     write_jsonl(world / "rows.jsonl", rows)
     assert sweep("init", "--model", "m0", "--data", "rows.jsonl") == 0
     assert f"scorer: {scorer}}}" in (world / "sweep.yaml").read_text()
+
+
+def test_init_takes_any_scorer_that_needs_no_further_keys(world: Path) -> None:
+    assert {"rouge_l", "classification_generated", "multiple_choice", "chrf"} <= set(OFFERED)
+    assert not {"program", "lm_eval", "kl_from_base", "perplexity"} & set(OFFERED)
+    command = ("init", "--model", "m0", "--data", "tickets.jsonl", "--scorer")
+    assert sweep(*command, "rouge_l") == 0
+    assert "scorer: rouge_l}   # or bits_per_byte" in (world / "sweep.yaml").read_text()
+    with pytest.raises(UserError, match=r"tickets.jsonl:1.* has no 'choices'"):
+        sweep(*command, "multiple_choice", "--force")
 
 
 def test_check_prints_json_and_fails_on_errors(
