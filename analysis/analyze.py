@@ -1,7 +1,7 @@
 """From evidence to everything that is shown: rows, sizes and the decision, computed once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keepgain.analysis import objectives
 from keepgain.analysis.churn import Churn
@@ -13,6 +13,7 @@ from keepgain.analysis.measures import Measures
 from keepgain.analysis.objectives import Objective
 from keepgain.analysis.overfitting import Overfitting, overfitting
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
+from keepgain.analysis.served import AsServed, as_served, cautions_of
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
@@ -69,8 +70,10 @@ class Analysis:
     unequal_effort: str | None = None
     """What the base models were given unequally, with the numbers; None: nothing."""
     overfitting: Overfitting = field(default_factory=Overfitting)
+    served: tuple[AsServed, ...] = ()
     cautions: tuple[str, ...] = ()
-    """What puts the search itself in doubt, a sentence each; the decision's reason ends with it."""
+    """What puts the search itself in doubt, or speaks against serving the decision's trial as the
+    spec asks, a sentence each; the decision's reason ends with it."""
 
 
 def analyze(
@@ -112,6 +115,10 @@ def analyze(
     )
     cautions = _cautions(checks, unequal, evidence.sweep.stopping is not None)
     decision = decide(measures, question, decided_on, cautions)
+    served = as_served(evidence, question)
+    if lost := cautions_of(served, decision.trial):
+        cautions = (*cautions, *lost)
+        decision = replace(decision, reason=" ".join((decision.reason, *lost)))
     rows = _rows(measures, question, decided_on, split)
     return Analysis(
         sweep=evidence.sweep,
@@ -128,6 +135,7 @@ def analyze(
         efforts=spent,
         unequal_effort=unequal,
         overfitting=overfitting(evidence),
+        served=served,
         cautions=cautions,
     )
 

@@ -16,9 +16,10 @@ from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.decide import Status
 from keepgain.analysis.overfitting import Overfitting
 from keepgain.analysis.rung_check import Agreement, RungCheck
+from keepgain.analysis.served import AsServed
 from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import Estimate
-from keepgain.core.config import Measures, Split
+from keepgain.core.config import Measures, ServeForm, Split
 from keepgain.core.metrics import Direction
 from keepgain.core.record import LookRecord, RunKind
 from keepgain.core.schema import StrictModel
@@ -159,6 +160,28 @@ class OverfittingPart(StrictModel):
     gaps: list[GapPart]
 
 
+class ServedPart(StrictModel):
+    """One run's test scores with its weights held in one form, against its own scores."""
+
+    trial: str
+    model: str
+    kind: RunKind
+    seed: int
+    form: ServeForm
+    same: bool
+    """The sweep computes in this form: nothing was scored twice."""
+    failure: str | None
+    task_score_change: EstimatePart
+    """Up is good."""
+    worst_drop: EstimatePart
+    """Its interval holds for all forgetting suites together."""
+    worst_drop_suite: str | None
+    weight_bytes: float | None
+    scored_weight_bytes: float | None
+    seconds_per_answer: float | None
+    """Median."""
+
+
 FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
 
 
@@ -238,6 +261,8 @@ class Contract(StrictModel):
     """Of what has scores on the split of the decision; empty where rows carry no slice."""
     churn: list[ChurnPart]
     overfitting: OverfittingPart
+    served: list[ServedPart]
+    """Empty where the spec asks for none."""
     decision: DecisionPart
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
@@ -288,6 +313,7 @@ def to_contract(analysis: Analysis) -> Contract:
             for c in row.churn
         ],
         overfitting=_overfitting(analysis.overfitting),
+        served=[_served(s) for s in analysis.served],
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,
@@ -352,6 +378,24 @@ def _overfitting(found: Overfitting) -> OverfittingPart:
             for f in found.findings
         ],
         gaps=[GapPart(**{**vars(g), "gap": _estimate(g.gap)}) for g in found.gaps],
+    )
+
+
+def _served(found: AsServed) -> ServedPart:
+    return ServedPart(
+        trial=found.trial,
+        model=found.model,
+        kind=found.kind,
+        seed=found.seed,
+        form=found.form,
+        same=found.same,
+        failure=found.failure,
+        task_score_change=_estimate(found.task),
+        worst_drop=_estimate(found.drop),
+        worst_drop_suite=found.drop_suite,
+        weight_bytes=found.weight_bytes,
+        scored_weight_bytes=found.scored_weight_bytes,
+        seconds_per_answer=found.seconds_per_answer,
     )
 
 

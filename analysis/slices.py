@@ -77,10 +77,10 @@ def slice_block(
     return Block(values[inside], suite.weights[inside], clusters)
 
 
-def cautious(uncertain: Uncertain | None) -> Estimate:
+def cautious(uncertain: Uncertain | None, confidence: float = stats.CONFIDENCE) -> Estimate:
     """The estimate, without an interval where a t interval would pretend to know."""
     if uncertain is None:
         return Estimate()
     if uncertain.n_items < MIN_SLICE_ITEMS or uncertain.item_variance == 0:
         uncertain = replace(uncertain, method=stats.UNKNOWN)
-    return uncertain.estimate()
+    return uncertain.estimate(confidence)

@@ -10,6 +10,10 @@ from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.overfitting_text import said as overfitting_lines
 from keepgain.analysis.rung_check import said as rung_line
+from keepgain.analysis.served_text import HEADER as SERVED_HEADER
+from keepgain.analysis.served_text import TITLE as SERVED_TITLE
+from keepgain.analysis.served_text import said as served_lines
+from keepgain.analysis.served_text import served_row
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
 from keepgain.core.items import MIN_SLICE_ITEMS
@@ -64,7 +68,7 @@ def headline(analysis: Analysis) -> str:
 
 def grids(analysis: Analysis) -> tuple[Grid, ...]:
     """All tables, in their order."""
-    optional = (churn_grid(analysis), slice_grid(analysis))
+    optional = (churn_grid(analysis), served_grid(analysis), slice_grid(analysis))
     return (size_grid(analysis), trial_grid(analysis), *(g for g in optional if g is not None))
 
 
@@ -184,6 +188,15 @@ def churn_grid(analysis: Analysis) -> Grid | None:
     return Grid(title, header, tuple(rows), marked, ("measures", "size", "trial")) if rows else None
 
 
+def served_grid(analysis: Analysis) -> Grid | None:
+    """One row a finalist or base and form in which it may be served; None without."""
+    if not analysis.served:
+        return None
+    rows = tuple(served_row(s) for s in analysis.served)
+    marked = tuple(s.trial == analysis.decision.trial for s in analysis.served)
+    return Grid(SERVED_TITLE, SERVED_HEADER, rows, marked, ("s/answer", "size", "weights"))
+
+
 def slice_grid(analysis: Analysis) -> Grid | None:
     """One row a slice of the decision's choice, else of every size's candidate; None without."""
     shown = _sliced(analysis)
@@ -266,6 +279,7 @@ def notes(analysis: Analysis) -> list[str]:
     said += [_look(look, len(analysis.sweep.planned_looks)) for look in analysis.sweep.looks]
     said += [f"Rung check, {words.clean(rung_line(c))}" for c in analysis.rung_checks]
     said += [_edge(e) for e in analysis.edges]
+    said += served_lines(analysis.served)
     said += overfitting_lines(
         analysis.overfitting, analysis.sweep, analysis.decision.trial, _chosen(analysis)
     )

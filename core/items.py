@@ -76,6 +76,12 @@ def loss_of(name: str) -> str:
     return f"loss/{name}"
 
 
+def served_as(form: str, suite: str) -> str:
+    """What the scores of a suite with weights in one form of `core.config.ServeForm` are called in
+    place of it, likewise."""
+    return f"served/{form}/{suite}"
+
+
 def write_items(path: Path, scores: Iterable[tuple[str, ItemScores]]) -> None:
     """Writes (run key, scores) pairs to one Parquet file, atomically.
 

@@ -26,6 +26,7 @@ from keepgain.sweeps.overview import read_runs
 from keepgain.sweeps.refit import refitted
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.served import form_of
 from keepgain.trainers.checkpoint import MANIFEST, publish, verify
 
 README = "README.md"
@@ -86,7 +87,7 @@ def export(
     joined = merge and has_adapter(start.method)
     if joined or refit:
         _refuse_other_base(start.base)
-    tested = (r for r in runs if r.asked.stage is Stage.TEST)
+    tested = (r for r in runs if r.asked.stage is Stage.TEST and form_of(r.asked) is None)
     test = next((t for t in tested if _is_of(t, run)), None)
     with ExitStack() as stack:
         made = stack.enter_context(refitted(folder, run, test, say)) if refit else None

@@ -10,11 +10,12 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import METRIC_COMPLETED, METRIC_FAILED, PARENT
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.candidates import candidates_of, label_of
-from keepgain.sweeps.evidence import SCORES_OF, flat_params
+from keepgain.sweeps.evidence import flat_params
 from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.served import SCORES_OF, form_of, metrics_as_served
 
 _MLFLOW_STATUS = {
     TrialStatus.COMPLETED: "FINISHED",
@@ -30,7 +31,8 @@ TAG_STATE = "keepgain.optuna_state"
 TAG_MADE_FROM = "keepgain.made_from"
 """Run key of the training that a run is a point of; see `sweeps.candidates`."""
 TAG_EXECUTION = "keepgain.execution."
-"""With the rung's index: host, process and times of the worker, as JSON."""
+"""With the rung's index, `test`, or the form served in: host, process and times of the worker, as
+JSON."""
 
 
 class Recorder:
@@ -88,9 +90,11 @@ class Recorder:
         items = self._folder / report.items_path
         if (key, str(items)) in self._reported:
             return
+        form = form_of(asked)
         costs = {f"cost/{k}": v for k, v in report.cost.items()}
-        self._spool.metrics(key, report.tokens, {**report.metrics, **costs})
-        if report.final:
+        figures = metrics_as_served(report, form) if form else {**report.metrics, **costs}
+        self._spool.metrics(key, report.tokens, figures)
+        if report.final and form is None:
             finals = {f"final/{k}": v for k, v in report.metrics.items()}
             self._spool.metrics(key, report.tokens, finals)
         if report.drawn:
@@ -103,7 +107,8 @@ class Recorder:
 
     def executed(self, asked: Asked, report: RungReport, execution: Execution) -> None:
         """Where and when a rung was carried out."""
-        rung = "test" if asked.stage is Stage.TEST else str(report.rung)
+        tested = form_of(asked) or "test"
+        rung = tested if asked.stage is Stage.TEST else str(report.rung)
         tags = {f"{TAG_EXECUTION}{rung}": json.dumps(asdict(execution))}
         self._spool.tags(_mlflow_run(asked), tags)
 

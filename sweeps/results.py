@@ -8,7 +8,6 @@ from keepgain.core.config import SuiteRef
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.candidates import candidates_of
-from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.draws import Result, RungResult
 from keepgain.sweeps.search.objectives import (
@@ -20,6 +19,7 @@ from keepgain.sweeps.search.objectives import (
 )
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.search.rungs import Entry
+from keepgain.sweeps.served import SCORES_OF, form_of
 from keepgain.sweeps.stages.confirm import Searched
 
 MIN_FINISHED_FOR_RATE = 4
@@ -139,13 +139,16 @@ class Results:
     def why_undecided(self) -> str | None:
         """Why the test scores allow no decision; None if they do.
 
-        Every base is needed, and a test score of every confirmed configuration (of any seed).
+        Every base is needed, and a test score of every confirmed configuration (of any seed); those
+        of models as served are not.
         """
         lost: dict[str, RunState] = {}
         scored: set[str] = set()
         for test in self.runs.values():
             of = self.runs.get(str(test.asked.params.get(SCORES_OF)))
             if test.asked.stage is not Stage.TEST or of is None or of.asked.kind == "reference":
+                continue
+            if form_of(test.asked) is not None:
                 continue
             if test.status is TrialStatus.COMPLETED:
                 scored.add(of.asked.trial_id)

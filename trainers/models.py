@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -115,9 +115,16 @@ class BaseCache:
         own = copy.deepcopy(model) if held else model
         return Base(own.to(device), self.codec(ref, model))
 
-    def load_quantized(self, ref: ModelRef, numerics: Numerics) -> Base:
+    def load_quantized(
+        self,
+        ref: ModelRef,
+        numerics: Numerics,
+        form: Literal["int8", "nf4"] = "nf4",
+        *,
+        key: str = "method",
+    ) -> Base:
         """As `load_quantized` reads it; from disk each time."""
-        model = load_quantized(ref.path, numerics, ref.trust_remote_code)
+        model = load_quantized(ref.path, numerics, ref.trust_remote_code, form, key=key)
         return Base(model, self.codec(ref, model))
 
     def codec(self, ref: ModelRef, model: nn.Module) -> Codec:
@@ -174,14 +181,23 @@ def load_model(
 
 
 def load_quantized(
-    folder: str | Path, numerics: Numerics, trust_remote_code: bool = False
+    folder: str | Path,
+    numerics: Numerics,
+    trust_remote_code: bool = False,
+    form: Literal["int8", "nf4"] = "nf4",
+    *,
+    key: str = "method",
 ) -> nn.Module:
-    """Reads a causal language model with its linear layers in 4 bits, on the GPU.
+    """Reads a causal language model with its linear layers in 4 or 8 bits, on the GPU.
 
-    NF4 with quantised constants, products in the dtype of `numerics` (Dettmers et al. 2023, arXiv
-    2305.14314). PEFT's `prepare_model_for_kbit_training` is not used: it would hold norms and
-    embeddings in float32 while training, and the model as it is served would be another one. What
-    else it does is for reentrant checkpointing, which is not used either.
+    nf4: NF4 with quantised constants, products in the dtype of `numerics` (Dettmers et al. 2023,
+    arXiv 2305.14314). int8: LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339). PEFT's
+    `prepare_model_for_kbit_training` is not used: it would hold norms and embeddings in float32
+    while training, and the model as it is served would be another one. What else it does is for
+    reentrant checkpointing, which is not used either.
+
+    Args:
+        key: Of the spec that asks for it: `method` (of qlora) or `serve`.
 
     Raises:
         UserError: No GPU, no bitsandbytes, or as of `load_model`.
@@ -192,18 +208,25 @@ def load_quantized(
     if missing is None and find_spec("bitsandbytes") is None:
         missing = "no package bitsandbytes"
     if missing:
+        what, hint = f"serve: {form}", f"Remove {form} from `serve`."
+        if key == "method":
+            what = "method qlora"
+            hint = "Use `method: lora`: the same adapters on weights that are not quantised."
         raise UserError(
-            f"method qlora needs a CUDA GPU and the package bitsandbytes; here is {missing}.",
-            where="method",
-            hint="Use `method: lora`: the same adapters on weights that are not quantised.",
+            f"{what} needs a CUDA GPU and the package bitsandbytes; here is {missing}.",
+            where=key,
+            hint=hint,
         )
 
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=numerics.dtype,
-    )
+    if form == "int8":
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=numerics.dtype,
+        )
     try:
         return _read(
             folder,

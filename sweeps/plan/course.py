@@ -80,13 +80,26 @@ def stages_of(
     bases = scorings(models, base, slots)
     ends = [confirmed(confirm.first, rival=False), confirmed(confirm.most, rival=True)]
     first, last = (full_runs(models, runs, shape.rungs, slots) for runs in ends)
-    test = [scorings(models, {m: n + base[m] for m, n in r.items()}, slots) for r in ends]
+    served = (_served(prepared, models, rival=rival) for rival in (False, True))
+    test = [
+        scorings(models, {m: n + base[m] + s[m] for m, n in r.items()}, slots)
+        for r, s in zip(ends, served, strict=True)
+    ]
     return [
         StagePlan(stage=Stage.BASE, least=bases, expected=bases, most=bases),
         search_plan(models, shape, slots),
         StagePlan(stage=Stage.CONFIRM, least=first, expected=last, most=last),
         StagePlan(stage=Stage.TEST, least=test[0], expected=test[1], most=test[1]),
     ]
+
+
+def _served(prepared: Prepared, models: Sequence[ModelPlan], *, rival: bool) -> dict[str, int]:
+    """Scorings of models as served: a finalist's first seed and the base, in each form that the
+    spec does not compute in anyway."""
+    dtype = prepared.spec.training.dtype
+    forms = [f for f in prepared.spec.serve if (f, dtype) != ("bf16", "bfloat16")]
+    chosen = finalists_of(prepared, models, rival=rival)
+    return {m: (n + 1) * len(forms) for m, n in chosen.items()}
 
 
 def finalists_of(prepared: Prepared, models: Sequence[ModelPlan], *, rival: bool) -> dict[str, int]:

@@ -15,16 +15,16 @@ from typing import Literal
 
 from keepgain.core.record import LookRecord
 from keepgain.core.status import Stage
-from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.job import Job
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.results import Results
 from keepgain.sweeps.search.ledger import Asked, Look, StageFinished
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.served import SCORES_OF, form_of
 from keepgain.sweeps.stages.confirm import finalists
 from keepgain.sweeps.stages.looks import describe_look, look_jobs, make_look
-from keepgain.sweeps.stages.test import test_jobs
+from keepgain.sweeps.stages.test import served_jobs, test_jobs
 from keepgain.sweeps.stages.trials import confirm_jobs
 
 
@@ -85,6 +85,7 @@ class Course:
             self._finish(Stage.CONFIRM)
             jobs = test_jobs(self.prepared, self.folder, self.runs.values())
             self.on_test([str(j.asked.params[SCORES_OF]) for j in jobs])
+            jobs += served_jobs(self.prepared, self.folder, self.runs.values())
             return self._begin(Stage.TEST, jobs)
         self.stuck = self.results.why_undecided()
         if self.stuck is None:
@@ -141,6 +142,9 @@ class Course:
     def _warn_of_untested(self) -> None:
         for run in self.results.untested():
             of = run.asked.arm or self.runs[str(run.asked.params[SCORES_OF])].run_key
+            form = form_of(run.asked)
+            served = f" as served in {form}" if form else ""
             self.progress.say(
-                f"warning: {run.asked.model} {of} has no test scores ({run.cause}: {run.reason})"
+                f"warning: {run.asked.model} {of} has no test scores{served} "
+                f"({run.cause}: {run.reason})"
             )

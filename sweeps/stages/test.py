@@ -1,15 +1,16 @@
-"""Test: the test split, opened once, for the confirmed runs, the bases and the reference arms."""
+"""Test: the test split, opened once, for the confirmed runs, the bases and the reference arms; and
+for finalists and bases as served."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from keepgain.core.config import Arm, ScoreConfig, run_key
+from keepgain.core.config import Arm, ScoreConfig, ServeForm, run_key
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.work import ScoreRequest
-from keepgain.sweeps.evidence import SCORES_OF
 from keepgain.sweeps.job import Job
 from keepgain.sweeps.prepare import ArmSpec, Prepared
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.served import SCORES_OF, SERVED, to_serve
 from keepgain.sweeps.stages.base import asked_to_score
 
 
@@ -26,16 +27,20 @@ def test_jobs(prepared: Prepared, folder: Path, runs: Iterable[RunState]) -> lis
     ]
 
 
-def _job(prepared: Prepared, folder: Path, run: RunState) -> Job:
-    config = _config(prepared, folder, run)
+def served_jobs(prepared: Prepared, folder: Path, runs: Iterable[RunState]) -> list[Job]:
+    """One more job for each form that the spec serves in, of what `sweeps.served` says."""
+    return [_job(prepared, folder, run, form) for run, form in to_serve(runs, prepared.spec.serve)]
+
+
+def _job(prepared: Prepared, folder: Path, run: RunState, form: ServeForm | None = None) -> Job:
+    config = _config(prepared, folder, run).model_copy(update={"served": form})
     key = run_key(config.trial_id, 0)
     what = run.asked.arm or f"{run.asked.trial_id[:6]} (seed {run.asked.seed})"
+    params = {SCORES_OF: run.run_key} | ({SERVED: form} if form else {})
     return Job(
         purpose="test",
-        label=f"{run.asked.model} {what}",
-        asked=asked_to_score(
-            config, key, Stage.TEST, run.asked.model, params={SCORES_OF: run.run_key}
-        ),
+        label=f"{run.asked.model} {what}" + (f" as {form}" if form else ""),
+        asked=asked_to_score(config, key, Stage.TEST, run.asked.model, params=params),
         request=ScoreRequest(config=config, report_as=key, sweep_folder=str(folder)),
     )
 

@@ -33,7 +33,7 @@ def data() -> dict[str, Any]:
 def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
         "schema", "sweep", "objectives", "trials", "sizes", "slices", "churn", "overfitting",
-        "decision", "rung_checks", "edges", "effort", "looks", "excluded",
+        "served", "decision", "rung_checks", "edges", "effort", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}

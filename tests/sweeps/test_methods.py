@@ -54,6 +54,46 @@ def test_the_settings_of_a_method_reach_its_trials_and_no_others(tmp_path: Path)
     assert flat["peft.type"] == "VERA" and "peft" not in flat
 
 
+@pytest.mark.parametrize(
+    ("methods", "keys", "said"),
+    [
+        ("full, dora", "interpolate: [0.9]", "method dora has no point between"),
+        (
+            "full, peft",
+            "interpolate: [0.9], peft: {type: VERA, r: 32, target_modules: [q_proj]}",
+            "method peft has no point between",
+        ),
+        ("full", "interpolate: [0.9], engine: deepspeed, zero_stage: 3", "under ZeRO-3"),
+    ],
+)
+def test_points_between_base_and_tuned_model_are_refused_where_there_are_none(
+    tmp_path: Path, methods: str, keys: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        load_spec(spec_of(tmp_path, methods, keys))
+    assert "training.interpolate (line" in str(refused.value.where)
+
+
+@pytest.mark.parametrize("shares", ["[0.9, 0.9]", "[0]", "[1]", "[1.5]", "0.9"])
+def test_points_are_different_shares_of_the_way(tmp_path: Path, shares: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load_spec(spec_of(tmp_path, "full", f"interpolate: {shares}"))
+    assert "training.interpolate" in str(refused.value.where)
+
+
+def test_the_points_that_are_scored_change_no_trial(tmp_path: Path) -> None:
+    plain = prepared_of(tmp_path / "a", "full")
+    given = prepared_of(tmp_path / "b", "full", "interpolate: [0.8, 0.9]")
+    params = {"learning_rate": 1e-4, "mixture.tickets": 0.6, "mixture.general": 0.4}
+    configs = [p.trial_config("m0", params) for p in (plain, given)]
+    assert configs[0].trial_id == configs[1].trial_id
+    assert plain.sweep_id != given.sweep_id
+    point = given.trial_config("m0", {**params, "interpolation": 0.8})
+    assert point.trial_id != point.training_id == configs[0].trial_id
+    assert flat_params(point.model_dump(mode="json"))["interpolation"] == 0.8
+    assert "interpolation" not in flat_params(configs[0].model_dump(mode="json"))
+
+
 def test_how_a_run_is_carried_out_is_not_its_identity(tmp_path: Path) -> None:
     keys = "attention: eager, gradient_checkpointing: true, compile: true"
     plain, given = prepared_of(tmp_path / "a", "full"), prepared_of(tmp_path / "b", "full", keys)

@@ -176,6 +176,18 @@ def test_points_beside_a_trial_cost_a_scoring_each_at_its_end_and_no_training(sp
     assert given.stages[2] == plain.stages[2], "confirmation scores one point"
 
 
+def test_serving_scores_each_finalist_once_and_its_base_in_each_form(spec: Path) -> None:
+    # 4 finalists and perhaps a random trial, 2 bases; bf16 not where the sweep computes in it.
+    for serve, dtype, forms in (
+        ("[bf16]", "auto", 1),
+        ("[bf16, nf4]", "auto", 2),
+        ("[bf16, nf4]", "bfloat16", 1),
+    ):
+        extra = f"serve: {serve}\ntraining: {{dtype: {dtype}}}\n"
+        test = plan_of(spec, SMALL, extra).stages[3]
+        assert (test.least.runs, test.most.runs) == (16 + 6 * forms, 19 + 7 * forms), serve
+
+
 def test_looks_give_a_range_of_seeds(spec: Path) -> None:
     plan = plan_of(spec, SMALL, "confirm: {finalists: 4, looks: [2, 5]}\n")
     confirm = plan.stages[2]
