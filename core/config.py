@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
 from keepgain.core.schema import LATER, StrictModel
-from keepgain.core.scorers import ScorerOptions, scorer
+from keepgain.core.scorer_options import ScorerOptions
+from keepgain.core.scorers import scorer
 
 Role = Literal["task", "synthetic", "replay"]
 Measures = Literal["gain", "forgetting", "behaviour"]
@@ -30,6 +31,9 @@ Loss = Literal["last_turn", "all_turns"]
 Arm = Literal["base", "system_prompt", "few_shot", "context", "previous_round"]
 """What is scored without training in the sweep; `previous_round` is the start of a sweep that tunes
 a tuned model, beside the original base."""
+ServeForm = Literal["bf16", "int8", "nf4"]
+"""How weights are held while a model answers: in bfloat16; linear layers in 8 bits (LLM.int8;
+Dettmers et al. 2022, arXiv 2208.07339); in 4 bits as QLoRA trains on. See `trainers.served`."""
 BudgetUnit = Literal["tokens", "examples"]
 
 
@@ -68,6 +72,14 @@ class ModelRef(StrictModel):
     """Run the Python files that lie in the folder."""
 
 
+class BaseAnswers(StrictModel):
+    """How a base model answers prompts itself; see `trainers.self_replay`."""
+
+    max_new_tokens: Count = 128
+    temperature: NotNegative = 0.0
+    """0: the likeliest token each time; else drawn, with a seed that follows from both digests."""
+
+
 class SourceRef(StrictModel):
     """Training rows, normalised to JSONL (see `core.rows`)."""
 
@@ -76,6 +88,8 @@ class SourceRef(StrictModel):
     path: str
     digest: str
     rows: Count
+    answers: Annotated[BaseAnswers | None, LATER] = None
+    """Set if the rows are prompts and each base model writes the answers; None: they are given."""
 
 
 class SuiteRef(StrictModel):
@@ -276,6 +290,14 @@ class TrialConfig(StrictModel):
         return fingerprint(identity(self, "runtime", "interpolation"))
 
 
+class SelfReplay(StrictModel):
+    """Prompts that a base model answers before trials of it begin."""
+
+    sources: tuple[SourceRef, ...]
+    against: tuple[SuiteRef, ...]
+    """Suites that measure forgetting, both splits: no answer should contain their items."""
+
+
 class ScoreConfig(StrictModel):
     """A model to score without training it: the base, a reference arm, or a trained checkpoint."""
 
@@ -288,6 +310,10 @@ class ScoreConfig(StrictModel):
     """Folder written by a training run; None: the base itself."""
     trained_by: str | None = None
     """Run key of that training run."""
+    replay: Annotated[SelfReplay | None, LATER] = None
+    """What the model answers beside; None: nothing."""
+    served: Annotated[ServeForm | None, LATER] = None
+    """Weights in this form; None: as the sweep computes."""
     suites: tuple[SuiteRef, ...]
     runtime: Runtime = Runtime()
 

@@ -47,6 +47,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
 }
 """Format → fields that a row must have; in the order of detection."""
+_ANSWERS = ("answer", "output")
+"""Fields that prompts do without."""
 _BESIDE = ("id", "context", "choices", "group", "cluster")
 """Fields of any format, which tell nothing about it."""
 
@@ -104,6 +106,7 @@ def iterate_rows(
     limit: int | None = None,
     slices: Sequence[str] = (),
     choices: bool = False,
+    prompts: bool = False,
 ) -> Iterator[FoundRow]:
     """Reads a file of any kind that `records` knows; keeps the ids in memory, not the rows.
 
@@ -116,6 +119,7 @@ def iterate_rows(
         slices: Keys of the file whose values are kept; a row may lack them.
         choices: Each row must have choices, and its answer be one of them, as text or as index
             from 0. Without it choices are not read, and ids are those of rows without them.
+        prompts: Answers are not read, and need not be there: those of the rows are empty.
 
     Raises:
         UserError: The first fault, as `file:line: given, allowed, what to do`; or no rows.
@@ -126,8 +130,8 @@ def iterate_rows(
     kind: str | None = None if format == "auto" else format
     for count, (number, record) in enumerate(records(path), 1):
         where = f"{path}:{number}"
-        kind = kind or _detect(record, fields, where)
-        reader = _Reader(record, fields, where, slices, choices)
+        kind = kind or _detect(record, fields, where, prompts)
+        reader = _Reader(record, fields, where, slices, choices, prompts)
         row = reader.row(kind, given_id := reader.identifier())
         if row.id in first_line:
             if given_id is not None:
@@ -165,14 +169,15 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     return tables.read_csv(path, delimiter) if delimiter else tables.read_parquet(path)
 
 
-def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str) -> str:
+def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str, prompts: bool) -> str:
     """The first format whose fields the row has; mapped fields narrow the choice."""
     mapped = {name for name in fields if name not in _BESIDE}
     for name, needed in NEEDS.items():
         optional = {"input"} if name == "alpaca" else set()
         if not mapped <= set(needed) | optional:
             continue
-        if all(_key(record, fields, field) is not None for field in needed):
+        asked = [n for n in needed if not (prompts and n in _ANSWERS)]
+        if all(_key(record, fields, field) is not None for field in asked):
             return name
     if "prompt_answer" in NEEDS and mapped & {"prompt", "answer"}:
         return "prompt_answer"
@@ -201,6 +206,7 @@ class _Reader:
     where: str
     slices: Sequence[str]
     wants_choices: bool
+    only_prompts: bool
 
     def row(self, kind: str, given_id: str | None) -> Row:
         readers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -212,7 +218,7 @@ class _Reader:
                 "prompt": self._required("prompt"),
                 "answer": self._answer("answer"),
             },
-            "text": lambda: {"kind": "text", "text": self._required("text")},
+            "text": self._plain,
         }
         content = readers[kind]()
         for name in ("context", "group", "cluster"):
@@ -228,6 +234,14 @@ class _Reader:
     def identifier(self) -> str | None:
         """The row's own id; numbers are taken as their digits."""
         return self._label("id")
+
+    def _plain(self) -> dict[str, Any]:
+        if self.only_prompts:
+            self._fail(
+                "a plain text asks nothing that the base could answer.",
+                "Give prompts or chats, or leave `answers: base` out.",
+            )
+        return {"kind": "text", "text": self._required("text")}
 
     def _alpaca(self) -> dict[str, Any]:
         prompt = self._required("instruction")
@@ -258,7 +272,17 @@ class _Reader:
                 )
             text = self._text(turn[text_key], f"{at}.{text_key}")
             messages.append({"role": roles[role], "content": text})
+        if self.only_prompts and len(messages) > 1 and messages[-1]["role"] == "assistant":
+            messages.pop()
         order = [m["role"] for m in messages]
+        if self.only_prompts:
+            if order[-1] != "user":
+                self._fail(
+                    f"the last turn of '{key}' is {order[-1]}.",
+                    "It must be the user's, with or without an answer.",
+                )
+            messages.append({"role": "assistant", "content": ""})
+            return {"kind": "chat", "messages": tuple(messages), "answer": ""}
         if "assistant" not in order:
             self._fail(f"'{key}' has no assistant turn.", "The last turn is the answer.")
         if order[-1] != "assistant":
@@ -269,6 +293,8 @@ class _Reader:
 
     def _answer(self, field: str) -> str:
         """The text of the answer, which may be given as the index of a choice."""
+        if self.only_prompts:
+            return ""
         key = _key(self.record, self.fields, field)
         if not self.wants_choices or key is None:
             return self._required(field)

@@ -139,7 +139,19 @@ _COSTS = (
     ),
 )
 
-METRICS: dict[str, Metric] = {m.name: m for m in (*_OBJECTIVES, *_COSTS)}
+_LOSSES = (
+    Metric(
+        name="answer_loss",
+        direction="minimize",
+        unit="nats/token",
+        meaning=(
+            "Cross-entropy of a row's loss tokens as training has them, in eval mode, neither "
+            "smoothed nor weighed. An item weighs as many tokens as it has."
+        ),
+    ),
+)
+
+METRICS: dict[str, Metric] = {m.name: m for m in (*_OBJECTIVES, *_COSTS, *_LOSSES)}
 COSTS: tuple[str, ...] = tuple(m.name for m in _COSTS)
 
 

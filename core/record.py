@@ -7,7 +7,7 @@ the same record.
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from keepgain.core.config import Arm, Measures, Scorer
+from keepgain.core.config import Arm, Measures, Scorer, ServeForm
 from keepgain.core.items import ItemScores
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import Stage, TrialStatus
@@ -73,6 +73,22 @@ class RungReport(StrictModel):
     warnings: tuple[str, ...] = ()
 
 
+class Served(StrictModel):
+    """A run's weights once more on the test items, in a form in which they may be served. No run of
+    its own: it is ranked nowhere. Its item scores are the run's, under `core.items.served_as`."""
+
+    form: ServeForm
+    same: bool = False
+    """The run was scored in this form anyway: nothing was scored again."""
+    failure: str | None = None
+    """Why it could not be scored."""
+    metrics: dict[str, float] = {}
+    """`test/SUITE` → mean score."""
+    cost: dict[str, float] = {}
+    """As of `RungReport`; `weight_bytes` as held in memory, with adapters and with the constants of
+    the quantisation."""
+
+
 class RunRecord(StrictModel):
     """One run: a configuration with a seed, a base, or a reference arm."""
 
@@ -113,6 +129,8 @@ class RunRecord(StrictModel):
     made_from: str | None = None
     """Run key of the training whose weights this run has a share of (`interpolation`): tokens and
     costs of training are that run's, spent once."""
+    served: tuple[Served, ...] = ()
+    """Of one run of each confirmed configuration, and of the bases, if the sweep asks for it."""
     mlflow_run_id: str | None = None
 
     @property

@@ -8,7 +8,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -54,6 +54,13 @@ class Row:
         if self.kind == "chat":
             return "\n".join(f"{m['role']}: {m['content']}" for m in self.messages[:-1])
         return self.prompt if self.kind == "pair" else self.text
+
+    def answered(self, text: str) -> "Row":
+        """The row with another answer; not of a text."""
+        if self.kind == "pair":
+            return replace(self, answer=text)
+        last = {**self.messages[-1], "content": text}
+        return replace(self, answer=text, messages=(*self.messages[:-1], last))
 
     def to_json(self) -> dict[str, Any]:
         """Only what the kind needs, so that the files stay readable."""

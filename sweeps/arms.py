@@ -1,6 +1,7 @@
 """Reference arms: what a team would do instead of fine-tuning, resolved against the data."""
 
 import random
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -90,15 +91,18 @@ def _examples(
     sources: Mapping[str, Source], loaded: LoadedSpec, count: int
 ) -> tuple[dict[str, str], ...]:
     """Worked examples, drawn from the training rows of the task with the search seed."""
-    pairs = [
-        pair
-        for source in sources.values()
-        if source.role == "task"
-        for row in source.train.rows
-        if (pair := _worked_example(row)) is not None
-    ]
+    tasks = [source.train.rows for source in sources.values() if source.role == "task"]
+    # Places and not the pairs themselves, which may be more than fits into memory.
+    sources_of, places = array("l"), array("q")
+    for source, rows in enumerate(tasks):
+        for place, row in enumerate(rows):
+            if _worked_example(row) is not None:
+                sources_of.append(source)
+                places.append(place)
     draw = random.Random(derive_seed("few_shot", loaded.spec.search.seed))
-    return tuple(draw.sample(pairs, min(count, len(pairs))))
+    drawn = draw.sample(range(len(places)), min(count, len(places)))
+    pairs = (_worked_example(tasks[sources_of[i]][places[i]]) for i in drawn)
+    return tuple(pair for pair in pairs if pair is not None)
 
 
 def _worked_example(row: Row) -> dict[str, str] | None:

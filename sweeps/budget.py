@@ -19,18 +19,21 @@ def count_tokens(
 ) -> dict[tuple[str, str], TokenStats]:
     """Lengths of every file for every model: (model, `NAME/split`) → lengths.
 
-    Each file is counted once per distinct tokenizer.
+    Each file is counted once per distinct tokenizer. Answers that a base is yet to write count as
+    the most that they may have.
     """
     files = {f"{source.name}/train": source.train.rows for source in sources.values()}
     for suite in suites.values():
         files |= {f"{suite.name}/{split}": suite.items(split).rows for split in SPLITS}
+    unwritten = {f"{s.name}/train": s.answers.max_new_tokens for s in sources.values() if s.answers}
     known: dict[tuple[str, str], TokenStats] = {}
     result: dict[tuple[str, str], TokenStats] = {}
     for model, tokenizer in tokenizers.items():
         for label, rows in files.items():
             key = (tokenizer.key, label)
             if key not in known:
-                known[key] = token_stats(tokenizer, rows, loaded.spec.training.max_length)
+                longest = loaded.spec.training.max_length
+                known[key] = token_stats(tokenizer, rows, longest, unwritten.get(label, 0))
             result[model, label] = known[key]
     return result
 

@@ -1,6 +1,6 @@
 """From a ledger to the record that is kept and analysed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from keepgain.core.record import (
     SweepRecord,
 )
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.sweeps.candidates import INTERPOLATION, candidates_of
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.replay import RunState, SweepState
 from keepgain.sweeps.search.rungs import audits
+from keepgain.sweeps.served import SCORES_OF, failure_of, form_of, served_items, served_results
 from keepgain.sweeps.spec import spec_space
 
-SCORES_OF = "scores_of"
-"""Parameter of a test-stage run: the run key of the run whose model it scores."""
-
-
 _NESTED: dict[str, dict[str, Any]] = {
+    "early_stopping": {},
     "lora": {},
     "peft": {},
     "mixture": {},
@@ -38,7 +37,7 @@ def flat_params(config: Mapping[str, Any]) -> dict[str, Any]:
     if "learning_rate" not in config:
         return {}
     apart = ("model", "sources", "suites", "runtime", "rungs", "trainer", *_NESTED)
-    params = {k: v for k, v in config.items() if k not in apart}
+    params = {k: v for k, v in config.items() if k not in apart and (k, v) != (INTERPOLATION, 1)}
     for prefix, defaults in _NESTED.items():
         own = (config.get(prefix) or {}).items()
         params |= {f"{prefix}.{k}": v for k, v in own if k not in defaults or v != defaults[k]}
@@ -61,8 +60,9 @@ def build_evidence(
 ) -> Evidence:
     """Everything that the ledger knows, with the item scores of all final rungs.
 
-    Audit trials have those of every rung, to check the rungs by. The scores of trials that were
-    stopped early are left out: nothing of them is compared.
+    Audit trials have those of every rung, to check the rungs by, and confirmed ones too; both with
+    their answer losses, to see whether they overfit. The scores of trials that were stopped at a
+    rung are left out: nothing of them is compared.
 
     Args:
         folder: The sweep's folder, below which the item scores lie.
@@ -73,23 +73,32 @@ def build_evidence(
     tests = {
         str(run.asked.params[SCORES_OF]): run
         for run in state.runs.values()
-        if run.asked.stage is Stage.TEST
+        if run.asked.stage is Stage.TEST and form_of(run.asked) is None
     }
+    served = served_results(state.runs, spec.serve)
     audited = audits(
         (r.asked for r in state.runs.values() if r.asked.stage is Stage.SEARCH),
         spec.search.stopping.audit_trials,
     )
     records: list[RunRecord] = []
     items: list[tuple[str, ItemScores]] = []
+    # Where there are points beside the tuned weights, those are a point as well.
+    shown = {INTERPOLATION: 1.0} if spec.training.interpolate else {}
     for key, run in state.runs.items():
         if run.asked.stage is Stage.TEST:
+            items += served_items(run, folder)
             continue
         test = tests.get(key)
-        records.append(_record(run, test, audit=key in audited))
+        record = _record(run, test, shown, audit=key in audited)
+        records.append(record.model_copy(update={"served": served.get(key, ())}))
+        every = key in audited or run.asked.stage is Stage.CONFIRM
         for scored in (run, test):
             if scored is not None and scored.status is TrialStatus.COMPLETED:
-                items += [(key, s) for s in _items(scored, folder, every=key in audited)]
-    record = SweepRecord(
+                items += [(key, s) for s in _items(scored, folder, every=every)]
+        for point in candidates_of(run):
+            records.append(_record(point, None, {}, made_from=key))
+            items += [(point.run_key, s) for s in _items(point, folder, every=False)]
+    sweep = SweepRecord(
         id=prepared.sweep_id,
         name=spec.name,
         stage=stage,
@@ -105,16 +114,28 @@ def build_evidence(
         looks=state.looks,
         runs=tuple(records),
         test_opened=test_opened,
-        warnings=(*warnings, *(f"the search ended early: {n}" for n in _early(state))),
+        warnings=(
+            *warnings,
+            *(f"the search ended early: {n}" for n in _early(state)),
+            *_of_self_replay(state),
+        ),
         provenance=dict(provenance or {}),
     )
-    return Evidence(record, tuple(items))
+    return Evidence(sweep, tuple(items))
 
 
 def _early(state: SweepState) -> tuple[str, ...]:
     """Why the search ended before all its draws were made; empty if it did not."""
     note = state.notes.get(Stage.SEARCH)
     return () if note is None else (note,)
+
+
+def _of_self_replay(state: SweepState) -> Iterator[str]:
+    """What is to be known of the answers that bases wrote; see `trainers.self_replay`."""
+    for run in state.runs.values():
+        if run.asked.config.get("replay"):
+            for report in run.reports:
+                yield from (f"{run.asked.model}: {w}" for w in report.warnings)
 
 
 def _space(prepared: Prepared) -> tuple[SpaceDimension, ...]:
@@ -131,7 +152,15 @@ def _stopping(prepared: Prepared) -> Stopping | None:
     return Stopping(keep=stopping.keep, grace=stopping.grace)
 
 
-def _record(run: RunState, test: RunState | None, *, audit: bool = False) -> RunRecord:
+def _record(
+    run: RunState,
+    test: RunState | None,
+    shown: Mapping[str, Any],
+    *,
+    audit: bool = False,
+    made_from: str | None = None,
+) -> RunRecord:
+    """`shown`: settings at their default that are worth a column."""
     asked, report = run.asked, run.last_report
     runtime = asked.config.get("runtime", {})
     metrics = dict(report.metrics) if report else {}
@@ -147,15 +176,18 @@ def _record(run: RunState, test: RunState | None, *, audit: bool = False) -> Run
         stage=asked.stage,
         status=run.status,
         reason=run.reason,
-        test_failure=_test_failure(test),
+        test_failure=None if test is None else failure_of(test),
         # As trained, and what was drawn under another name: `replay_share`, `duration`.
-        params={**asked.params, **flat_params(asked.config)} if asked.kind == "trial" else {},
+        params={**shown, **asked.params, **flat_params(asked.config)}
+        if asked.kind == "trial"
+        else {},
         origin=asked.origin,
         audit=audit,
         generation=asked.generation,
         number=asked.number,
         tokens=report.tokens if report else 0,
         budget=asked.config.get("budget", 0),
+        stopped_early=report.stopped_early if report else None,
         metrics=metrics,
         cost=report.cost if report else {},
         # As the worker resolved them; a run without a report has only what was asked for.
@@ -163,18 +195,15 @@ def _record(run: RunState, test: RunState | None, *, audit: bool = False) -> Run
         if report
         else {k: str(v) for k, v in runtime.items() if v is not None},
         reused_from=run.reused_from,
+        made_from=made_from,
     )
 
 
-def _test_failure(test: RunState | None) -> str | None:
-    if test is None or test.status not in (TrialStatus.FAILED, TrialStatus.INTERRUPTED):
-        return None
-    what = str(test.cause or test.status)
-    return f"{what}: {test.reason}" if test.reason else what
-
-
 def _items(run: RunState, folder: Path, *, every: bool) -> list[ItemScores]:
-    """Of the last rung, or of every rung."""
+    """Of the last rung, or of every rung, then with the answer losses."""
     assert run.last_report is not None, "a completed run has a report"
     reports = run.reports if every else run.reports[-1:]
-    return [s for report in reports for _, s in read_items(folder / report.items_path)]
+    paths = [r.items_path for r in reports]
+    if every:
+        paths += [r.losses_path for r in reports if r.losses_path is not None]
+    return [s for path in paths for _, s in read_items(folder / path)]

@@ -4,7 +4,7 @@ Every figure is one of the record; a section with nothing measured says so.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis, Row, analyze
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.served_text import HEADER, served_row
+from keepgain.analysis.served_text import said as served_lines
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import build_table
 from keepgain.core.config import has_adapter
@@ -40,6 +42,7 @@ def model_card(evidence: Evidence, exported: Exported) -> str:
         _title(analysis, exported),
         _decision(analysis, trial),
         _scores(evidence, row, exported),
+        _served(analysis, trial),
         _guards(analysis, row),
         _groups(row),
         _untested(analysis, row, exported),
@@ -196,6 +199,20 @@ def _guards(analysis: Analysis, row: Row | None) -> str:
     return "## Guards\n\n" + "\n".join(f"- {s}" for s in said)
 
 
+def _served(analysis: Analysis, trial: str) -> str:
+    mine = [s for s in analysis.served if s.trial == trial]
+    models = {s.model for s in mine}
+    bases = [s for s in analysis.served if s.kind == "base" and s.model in models]
+    if not mine:
+        return "## As served\n\nScored as the sweep computes, and in no other form."
+    lines = [served_row(s) for s in (*mine, *bases)]
+    notes = "\n\n".join(_text(line) for line in served_lines([*mine, *bases]))
+    seeds = words.join([str(n) for n in sorted({s.seed for s in mine})])
+    return "\n\n".join(
+        ["## As served", f"On test items, weights of seed {seeds}.", _table(HEADER, lines), notes]
+    )
+
+
 def _groups(row: Row | None) -> str:
     slices = row.slices if row else ()
     if not slices:
@@ -226,7 +243,12 @@ def _untested(analysis: Analysis, row: Row | None, exported: Exported) -> str:
         said.append("Forgetting: no suite measures it.")
     report = exported.report
     dtype = (report.numerics.get("dtype") if report else None) or "the dtype of the sweep"
-    said.append(f"Other numerics than {dtype}, quantised serving, and sampled decoding.")
+    trial = exported.start.trial_id
+    forms = [s.form for s in analysis.served if s.trial == trial and not s.failure]
+    quantised = "" if {"int8", "nf4"} & {*forms} else " quantised serving,"
+    said.append(
+        f"Other numerics than {words.join([dtype, *forms])},{quantised} and sampled decoding."
+    )
     if exported.merged:
         said.append("The merged weights: scored was the adapter on its base.")
     if exported.refit is not None:
@@ -246,12 +268,24 @@ def _data(exported: Exported) -> str:
     if exported.test is not None and exported.refit is None:
         suites += exported.test.asked.config.get("suites", ())
     scored = [(s["name"], s["split"], str(s["items"]), s["digest"]) for s in suites]
+    written = [_written(s, exported) for s in config.get("sources", ()) if s.get("answers")]
     return "\n\n".join(
         [
             "## Data",
             _table(("source", "role", "rows", "share of tokens", "digest"), sources),
+            *written,
             _table(("suite", "split", "items", "digest"), scored),
         ]
+    )
+
+
+def _written(source: Mapping[str, Any], exported: Exported) -> str:
+    how = source["answers"]
+    drawn = f"drawn at temperature {how['temperature']:g}" if how["temperature"] else "greedy"
+    return (
+        f"The answers in {_text(source['name'])} were written by the base itself, "
+        f"{_text(exported.start.base.name)} ({drawn}, at most {how['max_new_tokens']} tokens); its "
+        "rows above are prompts, and the digest is theirs."
     )
 
 

@@ -13,6 +13,7 @@ from keepgain.core.config import (
     RetentionSettings,
     Runtime,
     ScoreConfig,
+    SelfReplay,
     SourceRef,
     Split,
     SuiteRef,
@@ -33,11 +34,12 @@ from keepgain.sweeps.datasets import (
     read_suites,
     refuse_mixed_tokenizers,
     source_ref,
-    store_rows,
     suite_ref,
 )
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats
+from keepgain.sweeps.located import store_rows
+from keepgain.sweeps.loss_turns import refuse_hidden_turns
 from keepgain.sweeps.search.searchable import split_targets
 from keepgain.sweeps.shares import SHARES, source_shares
 from keepgain.sweeps.space_fit import refuse_misfits
@@ -55,6 +57,7 @@ _FROM_TRAINING = (
     "max_grad_norm",
     "batch_size",
     "max_length",
+    "loss",
     "dropout",
     "label_smoothing",
     "neftune_alpha",
@@ -187,7 +190,7 @@ class Prepared:
         Args:
             model_name: As the spec names it.
             params: E.g. `method`, `learning_rate`, `lora.rank`, `mixture.tickets`; what is absent
-                comes from `training`.
+                comes from `training`. `interpolation` is of `sweeps.candidates`.
         """
         training = self.spec.training
         rest = dict(params)
@@ -202,6 +205,7 @@ class Prepared:
         retention = training.retention.model_dump() | _take(rest, "retention.")
         budget = max(1, round(self.budget * rest.pop("duration", 1.0)))
         rows = rest.pop("rows", None)
+        interpolation = rest.pop("interpolation", 1.0)
         method = rest.pop("method", training.method)
         learning_rate = rest.pop("learning_rate", training.learning_rate)
         common = {name: rest.pop(name, getattr(training, name)) for name in _FROM_TRAINING}
@@ -219,12 +223,14 @@ class Prepared:
             budget=budget,
             budget_unit=self.budget_unit,
             rungs=self.rungs_of(budget),
+            early_stopping=training.early_stopping,
             mixture=shares,
             sources=tuple(s for s in self.source_refs if s.name in shares),
             rows=rows,
             suites=self.score_suites("validation"),
             trainer=self.trainer
             and self.trainer.model_copy(update={"settings": self.trainer.settings | settings}),
+            interpolation=interpolation,
             runtime=self.runtime,
         )
 
@@ -242,14 +248,25 @@ class Prepared:
         tuned, the original one. Arms are of the model itself.
         """
         model = self.model(model_name)
+        begins = arm is None if model.reference is None else arm == PREVIOUS_ROUND
         return ScoreConfig(
             model=model.ref if arm or not model.reference else model.reference,
+            replay=self._self_replay if begins and split == "validation" else None,
             arm=arm.arm if arm else "base",
             system_prompt=arm.system_prompt if arm else None,
             few_shot=arm.few_shot if arm else (),
             suites=self.score_suites(split),
             runtime=self.runtime,
         )
+
+    @property
+    def _self_replay(self) -> SelfReplay | None:
+        """What each model answers before its trials begin."""
+        sources = tuple(r for r in self.source_refs if r.answers)
+        general = tuple(
+            r for split in SPLITS for r in self.suite_refs[split] if r.measures == "forgetting"
+        )
+        return SelfReplay(sources=sources, against=general) if sources else None
 
     def spec_content(self) -> dict[str, Any]:
         """What the sweep id stands for: the spec with digests for paths, without resources and
@@ -265,7 +282,7 @@ class Prepared:
             | given.model_dump(include={"trust_remote_code"}, exclude_defaults=True)
             for m, given in zip(self.models, self.spec.models, strict=True)
         ]
-        spec["sources"] = [r.model_dump(mode="json", exclude={"path"}) for r in self.source_refs]
+        spec["sources"] = [identity(r) for r in self.source_refs]
         if self.trainer is not None:
             spec["trainer"] = identity(self.trainer)
         if self.runtime.deepspeed is not None:
@@ -316,6 +333,7 @@ def prepare(
     refuse_misfits(loaded, spec_space(loaded), source_refs, models)
     say("counting tokens")
     tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
+    refuse_hidden_turns(loaded, tokenizers, sources)
     stats = count_tokens(loaded, tokenizers, sources, suites)
     one_tokenizer = len({t.key for t in tokenizers.values()}) == 1
     if not one_tokenizer:

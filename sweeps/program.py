@@ -13,6 +13,7 @@ from typing import Literal
 
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause, Stage, TrialStatus
+from keepgain.core.work import ScoreRequest
 from keepgain.sweeps.continuing import to_note, told_failed
 from keepgain.sweeps.ending import Ending
 from keepgain.sweeps.job import Execution, Job
@@ -40,6 +41,7 @@ from keepgain.sweeps.search.ledger import (
 )
 from keepgain.sweeps.search.replay import RunState, apply, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
+from keepgain.sweeps.served import form_of
 from keepgain.sweeps.stages.base import base_jobs
 from keepgain.sweeps.stages.course import Course
 from keepgain.sweeps.stages.trials import draw_of, search_job
@@ -186,6 +188,9 @@ class SweepProgram:
         self._append(Rung(report=report, seconds=execution.ended - execution.began))
         self.recorder.reported(job.asked, report)
         self.recorder.executed(job.asked, report, execution)
+        if isinstance(job.request, ScoreRequest) and job.request.config.replay:
+            for warning in report.warnings:
+                self.progress.say(f"warning: {job.asked.model}: {warning}")
         if report.final:
             self._end(job, TrialStatus.COMPLETED)
             return Verdict.STOP
@@ -425,7 +430,8 @@ class SweepProgram:
         self._settle_rungs()
 
     def _count(self) -> None:
-        ended = [r.status for r in self.runs.values() if r.asked.kind == "trial"]
+        trials = (r for r in self.runs.values() if r.asked.kind == "trial")
+        ended = [r.status for r in trials if form_of(r.asked) is None]
         completed, failed = (ended.count(s) for s in (TrialStatus.COMPLETED, TrialStatus.FAILED))
         spent = costs(self.meter.total(), self.prepared.spec.prices.gpu_hour_usd)
         self.recorder.count(completed, failed, spent)

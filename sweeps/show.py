@@ -3,7 +3,7 @@
 import io
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -42,6 +42,8 @@ class ShownRow:
     """Tokens that the prompt lost to `max_length`."""
     cut_right: int = 0
     """Tokens that the answer or text lost."""
+    answered_by_base: bool = False
+    """The row is a prompt; its answer does not exist yet."""
     refused: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class ShownRow:
             "loss": list(self.loss),
             "cut_left": self.cut_left,
             "cut_right": self.cut_right,
+            "answered_by_base": self.answered_by_base,
             "refused": self.refused,
         }
 
@@ -64,11 +67,27 @@ def shown_rows(
     """The first training rows of a source under one model's tokenizer and chat template."""
     tokenizer = FolderTokenizer(model.folder)
     codec = folder_codec(tokenizer, model.ref.name)
-    train = source.train
-    return [
+    rows, places = source.train.rows[:count], source.train.places
+    if source.answers:
+        rows = [row.answered("x") for row in rows]
+    shown = [
         _shown(codec, tokenizer, row, place, max_length, loss)
-        for row, place in zip(train.rows[:count], train.places, strict=False)
+        for row, place in zip(rows, places, strict=False)
     ]
+    return [_prompt_of(row) for row in shown] if source.answers else shown
+
+
+def _prompt_of(row: ShownRow) -> ShownRow:
+    """What stands before the last run of tokens with loss: an answer that nobody has written."""
+    masked = len(row.loss) - row.loss[::-1].index(False) if False in row.loss else 0
+    return replace(
+        row,
+        ids=row.ids[:masked],
+        tokens=row.tokens[:masked],
+        loss=row.loss[:masked],
+        parts=row.parts[:-1],
+        answered_by_base=True,
+    )
 
 
 def _shown(
@@ -148,6 +167,8 @@ def _counts(row: ShownRow) -> str:
         return f"cannot be trained on: {_visible(row.refused)}"
     cut = f", {row.cut_left} cut off at its left" if row.cut_left else ""
     cut += f", {row.cut_right} cut off at its end" if row.cut_right else ""
+    if row.answered_by_base:
+        return f"a prompt of {len(row.ids)} tokens, answered by the base{cut}"
     return f"{len(row.ids)} tokens, {sum(row.loss)} with loss{cut}"
 
 

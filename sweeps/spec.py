@@ -12,6 +12,7 @@ from keepgain.core.config import STRENGTHS, Measures
 from keepgain.core.errors import UserError
 from keepgain.core.schema import parse
 from keepgain.core.yaml_io import load_yaml
+from keepgain.sweeps.presets import expand_presets
 from keepgain.sweeps.profiles import merge, profile_lines
 from keepgain.sweeps.spec_models import SuiteSpec, SweepSpec
 from keepgain.sweeps.spec_trainer import refuse_beside_trainer
@@ -121,6 +122,7 @@ def _where(path: Path, lines: Mapping[str, int], key: str) -> str:
 def _validate(
     path: Path, raw: dict[str, Any], lines: dict[str, int], profile: str | None
 ) -> LoadedSpec:
+    raw, lines = expand_presets(raw, lines, str(path))
     spec = parse(SweepSpec, raw, source=str(path), lines=lines)
     loaded = LoadedSpec(spec=spec, path=path, lines=lines, raw=raw, profile=profile)
     _cross_check(loaded)
@@ -359,6 +361,12 @@ def _check_suite(loaded: LoadedSpec, name: str, suite: SuiteSpec) -> None:
             f"unknown source '{suite.source}'.",
             where=loaded.where(f"{key}.from"),
             hint=f"Known sources: {', '.join(loaded.spec.data)}.",
+        )
+    if data.answers == "base":
+        raise UserError(
+            f"the rows of '{suite.source}' have no answers to score by: the base writes them.",
+            where=loaded.where(f"{key}.from"),
+            hint="Give the suite files of its own.",
         )
     if data.path is None and (data.validation is None or data.test is None):
         raise UserError(

@@ -10,14 +10,19 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_va
 
 from keepgain.core.config import (
     Attention,
+    BaseAnswers,
     Count,
+    EarlyStopping,
     LoraSettings,
+    Loss,
     Measures,
     Method,
+    NotNegative,
     PeftSettings,
     Positive,
     RetentionSettings,
     Role,
+    ServeForm,
     Share,
 )
 from keepgain.core.formats import FIELD_NAMES, FormatName
@@ -99,11 +104,39 @@ class DataSpec(_FileSpec):
     validation: str | None = None
     test: str | None = None
     role: Role
+    answers: Literal["given", "base"] = "given"
+    """base: of a replay source, each base model writes the answers itself; rows are prompts."""
+    max_new_tokens: Count | None = None
+    """Of `answers: base`, for each; default 128."""
+    temperature: NotNegative | None = None
+    """Of `answers: base`: above 0, tokens are drawn; default 0."""
     split: Literal["auto"] | None = None
     """auto: 80/10/10 by a hash of the question. Default: auto if a suite is `from` this source."""
     max_repeats: Positive = 4.0
     """A trial that would draw a row more often than this, on average, is warned of; beyond about 4
     epochs repeated rows are worth ever less (Muennighoff et al. 2023, arXiv 2305.16264)."""
+
+    @field_validator("answers")
+    @classmethod
+    def _of_replay(cls, value: str, info: ValidationInfo) -> str:
+        if value == "base" and info.data.get("role", "replay") != "replay":
+            raise ValueError("only rows of `role: replay` are answered by the base")
+        return value
+
+    @field_validator("max_new_tokens", "temperature")
+    @classmethod
+    def _of_base_answers(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("answers") != "base":
+            raise ValueError("needs `answers: base`")
+        return value
+
+    @property
+    def base_answers(self) -> BaseAnswers | None:
+        """How the base answers; None: the rows have answers."""
+        if self.answers == "given":
+            return None
+        asked = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
+        return BaseAnswers(**{k: v for k, v in asked.items() if v is not None})
 
     @model_validator(mode="after")
     def _paths(self) -> "DataSpec":
@@ -138,8 +171,13 @@ class SuiteSpec(_FileSpec, ScorerKeys):
     def _one_place(self) -> "SuiteSpec":
         if (self.validation is None) != (self.test is None):
             raise ValueError("give both `validation` and `test`")
-        if sum(p is not None for p in (self.source, self.path, self.validation)) != 1:
-            raise ValueError("give exactly one of `from`, `path`, and `validation` with `test`")
+        places = (self.source, self.path, self.validation, self.lm_eval)
+        if sum(p is not None for p in places) != 1:
+            raise ValueError(
+                "give exactly one of `from`, `path`, `validation` with `test`, and `lm_eval`"
+            )
+        if self.lm_eval is not None and (self.fields or self.format != "auto" or self.limit):
+            raise ValueError("`format` and `fields` are of files; `limit` stands in `lm_eval`")
         if self.source is not None and (self.fields or self.format != "auto" or self.limit):
             raise ValueError("`format`, `fields` and `limit` of a `from` suite stand at its source")
         return self
@@ -179,8 +217,15 @@ class TrainingSpec(StrictModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
     max_length: Annotated[int, Field(ge=8)] = 1024
+    loss: Loss = "last_turn"
+    """Of a chat: on its last assistant turn, or on `all_turns` of the assistant."""
     rungs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
     """Shares of the budget at which a trial is scored, ascending, the last one 1."""
+    interpolate: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Shares of the way from the base to the tuned weights at which a trial is scored too."""
+    early_stopping: EarlyStopping | None = None
+    """End a training whose validation loss no longer falls, e.g. `{patience_tokens: 20000,
+    check_every_tokens: 5000}`."""
     engine: Literal["torch", "deepspeed"] = "torch"
     zero_stage: Literal[0, 1, 2, 3] = 0
     deepspeed: str | dict[str, JsonValue] | None = None
@@ -201,6 +246,13 @@ class TrainingSpec(StrictModel):
     def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if list(value) != sorted(set(value)) or value[-1] != 1:
             raise ValueError("must be ascending shares of the budget that end with 1")
+        return value
+
+    @field_validator("interpolate")
+    @classmethod
+    def _different_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("must be different shares")
         return value
 
     @model_validator(mode="after")
@@ -291,6 +343,9 @@ class SweepSpec(StrictModel):
     search: SearchSpec = SearchSpec()
     limits: LimitsSpec = LimitsSpec()
     confirm: ConfirmSpec = ConfirmSpec()
+    serve: tuple[ServeForm, ...] = ()
+    """Forms in which finalists and bases are scored once more on test items: see
+    `trainers.served`."""
     question: QuestionSpec = QuestionSpec()
     prices: PricesSpec = PricesSpec()
     resources: ResourcesSpec = ResourcesSpec()
@@ -309,6 +364,13 @@ class SweepSpec(StrictModel):
                     f"the tag '{name}' is not yours: names must not begin with "
                     f"{' or '.join(RESERVED_TAGS)}"
                 )
+        return value
+
+    @field_validator("serve")
+    @classmethod
+    def _different_forms(cls, value: tuple[ServeForm, ...]) -> tuple[ServeForm, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("must be different forms of `bf16`, `int8` and `nf4`")
         return value
 
     @field_validator("slices")

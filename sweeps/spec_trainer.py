@@ -27,7 +27,7 @@ OURS = (
     "packing",
     "gradient_checkpointing",
     "compile",
-    "deepspeed",
+    "early_stopping",
 )
 """Keys of `training` that say how Keepgain itself trains."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.config import SuiteRef, TrialConfig, identity
+from keepgain.core.config import SourceRef, SuiteRef, TrialConfig, identity
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
 from keepgain.core.record import SweepRecord
@@ -172,14 +172,17 @@ def _suite_facts(ref: SuiteRef) -> str:
     return facts + (f", options {fingerprint(identity(ref.options))}" if ref.options else "")
 
 
+def _source_facts(ref: SourceRef) -> str:
+    facts = f"{ref.role} rows {ref.digest[:DIGEST_CHARS]}"
+    return facts + (f", answers {fingerprint(identity(ref.answers))}" if ref.answers else "")
+
+
 def _refuse_other_data(earlier: Earlier, prepared: Prepared, where: str) -> None:
-    here = {r.name: (r.role, r.digest) for r in prepared.source_refs}
+    here = {r.name: _source_facts(r) for r in prepared.source_refs}
     for run in earlier.trials:
         for ref in run.asked.config["sources"]:
             if ref["name"] in here:
-                role, digest = here[ref["name"]]
-                there = f"{ref['role']} rows {ref['digest'][:DIGEST_CHARS]}"
-                ours = f"{role} rows {digest[:DIGEST_CHARS]}"
+                there, ours = _source_facts(SourceRef.model_validate(ref)), here[ref["name"]]
                 _same(f"source '{ref['name']}'", there, ours, earlier.name, where)
     digests = {m.digest: m.name for m in earlier.record.models}
     if not any(m.ref.digest in digests for m in prepared.models):

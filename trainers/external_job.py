@@ -16,6 +16,7 @@ from keepgain.trainers.process import hardware_label
 from keepgain.trainers.reference import Prompting
 from keepgain.trainers.reports import tags_of
 from keepgain.trainers.run import CARD
+from keepgain.trainers.self_replay import with_answers
 from keepgain.trainers.summary import summarise
 
 OWN = "own trainer"
@@ -45,7 +46,7 @@ def train_elsewhere(
         spool = stack.enter_context(closing(Spool(sweep / "spool", key)))
         trained = stack.enter_context(
             trained_elsewhere(
-                config,
+                with_answers(config, bases),
                 request.seed,
                 folder,
                 log_file,

@@ -1,4 +1,4 @@
-"""Greedy answers to many prompts, in batches of like length."""
+"""Answers to many prompts, greedy unless asked otherwise, in batches of like length."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -37,8 +37,12 @@ def generate(
     prompts: Sequence[list[int]],
     max_new_tokens: int,
     batch_size: int,
+    temperature: float = 0.0,
 ) -> Generated:
     """Decodes greedily: no sampling, no penalty, whatever the model folder's defaults say.
+
+    With a `temperature` above 0 tokens are drawn from the whole distribution, by the random state
+    of the caller.
 
     Batches are padded at the left, so that all rows end at the same place; each batch stops when
     all its rows have. `model.generate` is as fast as a loop of our own (measured on the tiny
@@ -47,13 +51,15 @@ def generate(
     from transformers import GenerationConfig, StoppingCriteriaList
 
     device = next(model.parameters()).device
+    drawn = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
     settings = GenerationConfig(
-        do_sample=False,
+        do_sample=temperature > 0,
         num_beams=1,
         max_new_tokens=max_new_tokens,
         eos_token_id=list(codec.stop_ids),
         pad_token_id=codec.pad_id,
         use_cache=True,
+        **drawn,
     )
     answers: list[list[int]] = [[]] * len(prompts)
     truncated = [False] * len(prompts)

@@ -2,14 +2,13 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import cuda, nn
+from torch import cuda
 
-from keepgain.core.config import ScoreConfig, has_adapter
+from keepgain.core.config import ScoreConfig
 from keepgain.core.errors import UserError
 from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
@@ -23,17 +22,8 @@ from keepgain.trainers.exam import Exam
 from keepgain.trainers.external_job import train_elsewhere
 from keepgain.trainers.failures import reply_of
 from keepgain.trainers.interpolate import check_interpolation
-from keepgain.trainers.methods import (
-    count_parameters,
-    load_adapter,
-    load_base,
-)
-from keepgain.trainers.models import (
-    BaseCache,
-    Numerics,
-    load_model,
-    numerics_of,
-)
+from keepgain.trainers.methods import count_parameters
+from keepgain.trainers.models import Base, BaseCache, numerics_of
 from keepgain.trainers.process import (
     hardware_label,
     logging_to,
@@ -43,8 +33,9 @@ from keepgain.trainers.ranks import this_place
 from keepgain.trainers.reference import Prompting, prompting_of
 from keepgain.trainers.reports import cost_of, energy_so_far, tags_of, with_energy
 from keepgain.trainers.run import CARD, Run
+from keepgain.trainers.self_replay import answer_all
+from keepgain.trainers.served import held_bytes, load_scored, numerics_as_served
 from keepgain.trainers.summary import loss_metrics, summarise
-from keepgain.trainers.tokens import Codec
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +195,15 @@ class Jobs:
         config = request.config
         # A run in memory would stand beside the model that is scored.
         self._drop()
-        numerics = numerics_of(config.runtime)
+        numerics = numerics_as_served(numerics_of(config.runtime), config.served)
         sweep = Path(request.sweep_folder)
         card = _card(config, sweep)
-        model, codec = self._to_score(config, numerics, sweep, card)
+        model, codec = load_scored(self._bases, config, sweep, card, numerics)
         tokens = int(card.get("tokens", 0))
         warnings: list[str] = []
+        if config.replay is not None:
+            base = Base(model, codec)
+            warnings += answer_all(config.replay, config.model, config.runtime, base)
         results = self._exam.scores(
             model,
             codec,
@@ -224,6 +218,11 @@ class Jobs:
         items = folder / f"items-score-{config.trial_id}.parquet"
         write_items(items, [(request.report_as, r.scores) for r in results])
         summary = summarise(results)
+        own = {"parameters": float(count_parameters(model)["parameters"])}
+        tags = tags_of(config.runtime, numerics, model)
+        if config.served is not None:
+            own["weight_bytes"] = float(held_bytes(model))
+            tags["served"] = config.served
         return RungReport(
             run_key=request.report_as,
             rung=0,
@@ -232,32 +231,11 @@ class Jobs:
             final=True,
             metrics=summary.metrics,
             items_path=str(items.relative_to(sweep)),
-            cost=cost_of(
-                model,
-                numerics,
-                summary,
-                config.runtime,
-                {"parameters": float(count_parameters(model)["parameters"])},
-            ),
-            numerics=tags_of(config.runtime, numerics, model),
+            cost=cost_of(model, numerics, summary, config.runtime, own),
+            numerics=tags,
             hardware=hardware_label(numerics.device),
             warnings=tuple(warnings),
         )
-
-    def _to_score(
-        self, config: ScoreConfig, numerics: Numerics, sweep: Path, card: Mapping[str, Any]
-    ) -> tuple[nn.Module, Codec]:
-        ref = config.model
-        if config.checkpoint is None:
-            base = self._bases.load(ref, numerics.dtype, numerics.device, numerics.attention)
-            return base.model, base.codec
-        tuned = sweep / config.checkpoint
-        if has_adapter(card["method"]):
-            base = load_base(self._bases, ref, card["method"], numerics)
-            return load_adapter(base.model, str(tuned)), base.codec
-        model = load_model(tuned, numerics.dtype, numerics.attention, ref.trust_remote_code)
-        model = model.to(numerics.device)
-        return model, self._bases.codec(ref, model)
 
     def _drop(self) -> None:
         if self._run is not None:

@@ -27,7 +27,8 @@ def cost_of(
     """
     cost = {**summary.cost, "peak_memory_bytes": float(peak_memory_bytes(numerics.device)), **own}
     if numerics.device.type == "cuda":
-        busy = cost.get("train_seconds", 0.0) + cost["score_seconds"]
+        parts = ("train_seconds", "score_seconds", "loss_seconds")
+        busy = sum(cost.get(name, 0.0) for name in parts)
         cost["gpu_seconds"] = busy * runtime.world_size
     dtype = str(numerics.dtype).removeprefix("torch.")
     return figures(plain(model).config.to_dict(), dtype) | cost

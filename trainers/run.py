@@ -50,6 +50,7 @@ from keepgain.trainers.retention import (
     diagonal_fisher,
     fisher_rows,
 )
+from keepgain.trainers.self_replay import with_answers
 from keepgain.trainers.universal import converted, moved
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,10 @@ class Run:
         check_retention(config)
         self.numerics = numerics_of(config.runtime)
         self._load_base = partial(load_base, bases, config.model, config.method, self.numerics)
+        as_read = with_answers(config, bases)
         base = self._load_base()
         self.codec = base.codec
-        self._rows = data.sources(config, base.codec)
+        self._rows = data.sources(as_read, base.codec)
         self.mixture = Mixture(
             config.mixture,
             {name: rows.lengths for name, rows in self._rows.items()},

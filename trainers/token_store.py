@@ -93,11 +93,21 @@ class TokenRows(LazySequence[Encoded]):
 def stored_tokens(folder: Path, encoded: Callable[[], Iterable[Sequence[Encoded]]]) -> TokenRows:
     """The rows of the store in `folder`; written first if there is none or it is not whole.
 
-    One process of a machine writes, others wait for it; a killed writer leaves nothing that counts.
-
     Args:
         folder: One for each source, tokenizer and way to encode.
         encoded: Gives all rows, some at a time. What it raises leaves no store.
+    """
+    return _opened(written_once(folder, lambda into: _write(into, encoded())))
+
+
+def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """The folder of files below `folder`; made first if there is none or it is not whole.
+
+    One process of a machine writes, others wait for it; a killed writer leaves nothing that counts.
+
+    Args:
+        folder: One for each content.
+        write: Puts the files into the folder it is given. What it raises leaves nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "rows"
@@ -105,8 +115,8 @@ def stored_tokens(folder: Path, encoded: Callable[[], Iterable[Sequence[Encoded]
         with _lock(folder / "lock"):
             if not _is_whole(target):
                 remove_leftovers(folder)
-                publish(target, lambda into: _write(into, encoded()))
-    return _opened(target)
+                publish(target, write)
+    return target
 
 
 def _write(into: Path, chunks: Iterable[Sequence[Encoded]]) -> None:
@@ -154,7 +164,7 @@ def _is_whole(folder: Path) -> bool:
         return False
     whole = all(sizes[name] == entry["bytes"] for name, entry in files.items())
     if not whole:
-        log.warning("%s is not what was written: its rows are encoded again", folder)
+        log.warning("%s is not what was written: it is made again", folder)
     return whole
 
 

@@ -159,7 +159,8 @@ def _from_folder(folder: Path) -> SweepSummary:
             record = load_record(folder / RECORD_FOLDER)
         except UserError:
             readable = False  # a list shows the other sweeps; opening this one says what is wrong
-    counts = Counter(r.status for r in record.runs if r.kind == "trial") if record else None
+    trained = [r for r in record.runs if r.kind == "trial" and not r.made_from] if record else []
+    counts = Counter(r.status for r in trained) if record else None
     return SweepSummary(
         id=folder.name,
         name=record.name if record else folder.name.rpartition("-")[0] or folder.name,

@@ -144,6 +144,8 @@ def render(
     for name, rows in (shown or {}).items():
         source, tokens_of = prepared.sources[name], model or prepared.models[0].ref.name
         title = f"{name} ({source.format}), the first rows as {tokens_of} is trained on them"
+        if source.answers:
+            title = f"{name} ({source.format}), the first prompts as {tokens_of} answers them"
         width = shutil.get_terminal_size((100, 24)).columns
         lines += ["", render_rows(title, rows, colour, width)]
     lines += [""] if shown else []
@@ -161,6 +163,8 @@ def _source_line(prepared: Prepared, source: dict[str, Any]) -> str:
         text = ", ".join(f"{human_count(n)} tokens of {m}" for m, n in tokens.items())
     if stats.is_sample:
         text = f"about {text}, from {stats.sampled:,} rows"
+    if stats.unwritten:
+        text = f"at most {text}: the base writes up to {stats.unwritten} each"
     split = "".join(f", {rows[s]} {s}" for s in ("validation", "test") if rows[s])
     name, role = source["name"], source["role"]
     return f"  source  {name:<16} {role}: {rows['train']} training rows ({text}){split}"

@@ -29,6 +29,7 @@ def check_lengths(
             continue
         said.add((label, lengths))
         about = "about " if lengths.is_sample else ""
+        about = "at most " if lengths.unwritten else about
         rows = tuple(places[label][i] for i in lengths.long_rows)
         if lengths.cut_answers:
             findings.append(
@@ -54,7 +55,7 @@ def check_lengths(
                     hint=f"Raise training.max_length; the longest row has {lengths.longest}.",
                 )
             )
-    return findings + _beyond_context(stats, max_length, positions)
+    return findings + _beyond_context(stats, max_length, positions) + _no_room(stats, positions)
 
 
 def _beyond_context(
@@ -77,3 +78,21 @@ def _beyond_context(
                 )
             )
     return findings
+
+
+def _no_room(
+    stats: Mapping[tuple[str, str], TokenStats], positions: Mapping[str, int | None]
+) -> list[Finding]:
+    """Answers of a base that fill all its positions."""
+    return [
+        Finding(
+            code="no_room_for_prompts",
+            severity="error",
+            where=model,
+            message=f"the base is to write up to {lengths.unwritten} tokens for each row of "
+            f"{label}, and has {limit} positions for prompt and answer.",
+            hint=f"Lower data.{label.split('/')[0]}.max_new_tokens.",
+        )
+        for (model, label), lengths in stats.items()
+        if (limit := positions.get(model)) is not None and lengths.unwritten >= limit
+    ]

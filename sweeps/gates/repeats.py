@@ -67,11 +67,12 @@ def _finding(ref: SourceRef, times: float, case: Case, limit: float, unit: Budge
     share = f"{case.shares[ref.name]:.3g} of {case.budget:,} {unit}"
     rows = case.rows if case.rows and ref.role == "task" else ref.rows
     under = f" with {case.setting}" if case.setting else ""
+    about = "at least" if ref.answers else "about"  # answers may be shorter than they may be
     return Finding(
         code="repeated_rows",
         severity="warning",
         where=f"data.{ref.name}",
-        message=f"each of {rows:,} rows is drawn about {times:.1f} times{under} ({share}); "
+        message=f"each of {rows:,} rows is drawn {about} {times:.1f} times{under} ({share}); "
         f"max_repeats is {limit:g}.",
         hint="Beyond about 4 epochs repeated rows are worth ever less (Muennighoff et al. 2023, "
         f"arXiv 2305.16264): more rows, a smaller budget or share, or raise "

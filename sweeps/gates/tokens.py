@@ -42,6 +42,8 @@ class TokenStats:
     """Sum over answers (texts, where rows have none)."""
     long_rows: tuple[int, ...] = ()
     """Positions of the first rows that are longer than max_length."""
+    unwritten: int = 0
+    """Tokens that each answer may have that is not there yet: the other figures are of the most."""
 
     @property
     def is_sample(self) -> bool:
@@ -121,12 +123,19 @@ def _plain_pair(row: Row) -> tuple[str, str]:
     return "\n".join([*lines, "assistant:"]), f" {row.answer}"
 
 
-def token_stats(tokenizer: FolderTokenizer, rows: Sequence[Row], max_length: int) -> TokenStats:
-    """Counts the rows, or a fixed sample of them where there are more than `SAMPLE`."""
+def token_stats(
+    tokenizer: FolderTokenizer, rows: Sequence[Row], max_length: int, unwritten: int = 0
+) -> TokenStats:
+    """Counts the rows, or a fixed sample of them where there are more than `SAMPLE`.
+
+    Args:
+        unwritten: Tokens that an answer may have, of prompts without one.
+    """
     positions = _sample(rows)
     chosen = [rows[i] for i in positions]
-    lengths = tokenizer.row_lengths(chosen)
-    answers = tokenizer.lengths([row.answer or row.text for row in chosen])
+    lengths = [n + unwritten for n in tokenizer.row_lengths(chosen)]
+    texts = [row.answer or row.text for row in chosen]
+    answers = [n + unwritten for n in tokenizer.lengths(texts)]
     scale = len(rows) / len(chosen) if chosen else 0.0
 
     def scaled(value: int) -> int:
@@ -143,6 +152,7 @@ def token_stats(tokenizer: FolderTokenizer, rows: Sequence[Row], max_length: int
         long_rows=tuple(
             sorted(i for i, n in zip(positions, lengths, strict=True) if n > max_length)[:3]
         ),
+        unwritten=unwritten,
     )
 
 

@@ -65,6 +65,7 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
             "max_grad_norm",
             "batch_size",
             "max_length",
+            "loss",
             "dropout",
             "label_smoothing",
             "neftune_alpha",

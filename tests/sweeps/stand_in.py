@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keepgain.core.config import run_key
 from keepgain.core.items import ItemScores, write_items
-from keepgain.core.record import RungReport
+from keepgain.core.record import Candidate, RungReport
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.sweeps.trial import parse_request
 
@@ -43,6 +44,10 @@ def answer(request: TrainRequest | ScoreRequest, folder: Path) -> RungReport:
         metrics[f"{suite.split}/{suite.name}"] = value
         scores.append((key, item_scores(suite.name, suite.split, value, rungs[rung], suite.scorer)))
     write_items(out / f"items-r{rung}.parquet", scores)
+    if train:
+        losses = item_scores("loss/gain", "validation", 1.0, rungs[rung], "answer_loss")
+        write_items(out / f"losses-r{rung}.parquet", [(key, losses)])
+    shares = request.interpolate if isinstance(request, TrainRequest) and final else ()
     if train and final:
         (out / "model").mkdir(exist_ok=True)
         (out / "model" / "weights").write_text(key)
@@ -56,8 +61,27 @@ def answer(request: TrainRequest | ScoreRequest, folder: Path) -> RungReport:
         final=final,
         metrics=metrics,
         items_path=f"runs/{key}/items-r{rung}.parquet",
+        losses_path=f"runs/{key}/losses-r{rung}.parquet" if train else None,
         checkpoint=None if final else f"runs/{key}/checkpoint-r{rung}",
         model_folder=f"runs/{key}/model" if train and final else None,
+        cost={"train_seconds": 1.0},
+        candidates=tuple(candidate(request, folder, share) for share in shares),
+    )
+
+
+def candidate(request: TrainRequest | ScoreRequest, folder: Path, share: float) -> Candidate:
+    """Scores at a share of the way from the base."""
+    assert isinstance(request, TrainRequest)
+    config = request.config.model_copy(update={"interpolation": share})
+    key, tokens = run_key(config.trial_id, request.seed), config.rungs[-1]
+    path = f"runs/{request.run_key}/items-interpolated-{share:g}.parquet"
+    values = {s: round(pseudo_random(key, s.name), 3) for s in config.suites}
+    scores = [(key, item_scores(s.name, s.split, v, tokens, s.scorer)) for s, v in values.items()]
+    write_items(folder / path, scores)
+    return Candidate(
+        interpolation=share,
+        metrics={f"{s.split}/{s.name}": v for s, v in values.items()},
+        items_path=path,
         cost={"train_seconds": 1.0},
     )
 

@@ -37,7 +37,9 @@ def test_the_first_quasi_random_draws_are_the_audits(evidence: Evidence) -> None
     assert not any(r.audit for r in evidence.sweep.runs if r.stage is not Stage.SEARCH)
 
 
-def test_audits_have_the_scores_of_every_rung_others_of_the_last(evidence: Evidence) -> None:
+def test_audits_and_confirmed_trials_have_the_scores_of_every_rung_others_of_the_last(
+    evidence: Evidence,
+) -> None:
     tokens: dict[str, set[int]] = {}
     for key, scores in evidence.items:
         if scores.split == "validation":
@@ -45,8 +47,16 @@ def test_audits_have_the_scores_of_every_rung_others_of_the_last(evidence: Evide
     for run in evidence.sweep.runs:
         if run.kind == "trial":
             done = run.status is TrialStatus.COMPLETED
-            expected = {100, 400, 1000} if run.audit else {1000} if done else set()
+            every = run.audit or run.stage is Stage.CONFIRM
+            expected = {100, 400, 1000} if every else {1000} if done else set()
             assert tokens.get(run.run_key, set()) == expected
+
+
+def test_losses_are_kept_of_those_runs_alone(evidence: Evidence) -> None:
+    runs = {r.run_key: r for r in evidence.sweep.runs}
+    lossy = {(key, s.tokens) for key, s in evidence.items if s.metric == "answer_loss"}
+    wanted = [k for k, r in runs.items() if r.audit or r.stage is Stage.CONFIRM]
+    assert lossy == {(key, tokens) for key in wanted for tokens in (100, 400, 1000)}
 
 
 def test_the_record_says_how_trials_were_stopped_and_what_was_searched(evidence: Evidence) -> None:

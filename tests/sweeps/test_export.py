@@ -63,7 +63,16 @@ def make_store(
         "model": ref.model_dump(mode="json"),
         "method": method,
         "learning_rate": 0.001,
-        "sources": [{"name": "mail|box", "role": "task", "rows": 7, "digest": "abc123"}],
+        "sources": [
+            {"name": "mail|box", "role": "task", "rows": 7, "digest": "abc123"},
+            {
+                "name": "old",
+                "role": "replay",
+                "rows": 5,
+                "digest": "def456",
+                "answers": {"max_new_tokens": 64, "temperature": 0.5},
+            },
+        ],
         "mixture": {"mail|box": 1.0},
         "suites": [{"name": "tickets", "split": "validation", "items": 20, "digest": "fed321"}],
     }
@@ -130,8 +139,11 @@ def test_the_decisions_trial_is_written_whole_with_a_card(store: Path, tmp_path:
         "`toy-123456`", "run `t1-s100`", "one that it decided for", "3 seeds", "seed 100",
         "On test items", "apache-2.0", "mail\\|box", "abc123", "fed321", "tokens seen | 1000",
         "Limit on the drop of any forgetting suite: 0.05",
+        "answers in old were written by the base itself, org/base (drawn at temperature 0.5, ",
+        "at most 64 tokens)",
     ):  # fmt: skip
         assert said in card, said
+    assert "answers in mail" not in card
     (line,) = [x for x in card.splitlines() if x.startswith("| tickets | gain")]
     assert line.split(" | ")[3] == "1000" and line.split(" | ")[6] == "0.250", line
     (drop,) = [x for x in card.splitlines() if x.startswith("| facts | forgetting")]
@@ -269,12 +281,12 @@ def test_a_refit_trains_on_validation_rows_too_and_is_not_scored_on_them(
 def test_what_cannot_be_refitted_is_refused_before_any_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = refitting_store(tmp_path, rows=30)
+    store = refitting_store(tmp_path, rows=29)
     assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
-    assert "trained on 30 rows of its sources" in capsys.readouterr().err
+    assert "trained on 29 rows of its sources" in capsys.readouterr().err
     spec = store / "sweeps" / SWEEP / "spec.resolved.json"
     ledger = store / "sweeps" / SWEEP / LEDGER_NAME
-    ledger.write_text(ledger.read_text().replace('"rows":30,', '"rows":null,'))
+    ledger.write_text(ledger.read_text().replace('"rows":29,', '"rows":null,'))
     spec.write_text(json.dumps({"suites": {"sums": {"path": "s"}}, "resources": {}}))
     assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
     assert "no source that the trial trained on has validation rows" in capsys.readouterr().err

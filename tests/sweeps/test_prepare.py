@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepgain.core.config import EarlyStopping
 from keepgain.core.errors import UserError
 from keepgain.core.identity import file_digest
 from keepgain.core.rows import Row, read_rows
@@ -163,6 +164,23 @@ def test_duration_is_a_factor_on_the_budget_and_its_rungs(tmp_path: Path) -> Non
     assert prepared.trial_config("m0", PARAMS | {"duration": 1.0}).trial_id == plain.trial_id
 
 
+def test_early_stopping_is_part_of_every_trial_and_of_its_identity(tmp_path: Path) -> None:
+    plain = prepared_with(tmp_path / "plain", "prices: {gpu", "prices: {gpu")
+    asked = "{patience_tokens: 900, check_every_tokens: 300, min_improvement: 0.01}"
+    line = f"training: {{early_stopping: {asked}}}\nprices: {{gpu"
+    prepared = prepared_with(tmp_path / "stops", "prices: {gpu", line)
+    configs = [p.trial_config("m0", PARAMS) for p in (plain, prepared)]
+    assert configs[0].early_stopping is None
+    assert configs[1].early_stopping == EarlyStopping(
+        patience_tokens=900, check_every_tokens=300, min_improvement=0.01
+    )
+    assert configs[0].trial_id != configs[1].trial_id
+    impatient = line.replace("900", "299")
+    with pytest.raises(UserError, match="`patience_tokens` 299 is less") as caught:
+        prepared_with(tmp_path / "fault", "prices: {gpu", impatient)
+    assert "training.early_stopping (line" in str(caught.value.where)
+
+
 def test_modules_of_adapters_are_as_the_space_names_them(world: Path) -> None:
     prepared = prepare(load_spec(world), None)
     some = prepared.trial_config("m0", PARAMS | {"lora.targets": "q_proj,up_proj"})
@@ -183,6 +201,7 @@ def test_every_searchable_setting_reaches_the_trial(world: Path) -> None:
         "max_grad_norm": 0.4,
         "batch_size": 3,
         "max_length": 33,
+        "loss": "all_turns",
         "dropout": 0.1,
         "label_smoothing": 0.1,
         "neftune_alpha": 5.0,

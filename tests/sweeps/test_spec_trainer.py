@@ -91,6 +91,12 @@ def test_a_function_is_known_by_its_module(tmp_path: Path) -> None:
         (COMMAND + "training: {micro_batch_size: 4}\n", "", "training.micro_batch_size", "own"),
         (COMMAND + "training: {rungs: [0.5, 1]}\n", "", "training.rungs", "called once"),
         (
+            COMMAND + "training: {early_stopping: {patience_tokens: 9, check_every_tokens: 9}}\n",
+            "",
+            "training.early_stopping",
+            "trainer of your own",
+        ),
+        (
             COMMAND + "resources: {workers_per_trial: 2}\n",
             "",
             "resources.workers_per_trial",
@@ -120,7 +126,7 @@ def test_what_cannot_work_is_refused_by_field(
 def test_every_key_that_says_how_keepgain_trains_is_refused() -> None:
     of_scoring = {"dtype", "attention", "scoring_batch_size"}
     shared = set(Runtime.model_fields) & set(TrainingSpec.model_fields)
-    assert shared - of_scoring == set(OURS)
+    assert (shared - of_scoring) | {"early_stopping"} == set(OURS)
 
 
 def test_its_speed_is_not_measured_in_place_of_ours(tmp_path: Path) -> None:
