@@ -34,7 +34,7 @@ demo-full: setup
 	$(BIN)/analyze last
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup types
 	$(BIN)/ruff check .

@@ -29,7 +29,8 @@ class Effort:
     trials: int
     """Configurations that ran to the full budget or were stopped early; none that failed."""
     tokens: int
-    """Trained on by all its trials, those stopped early or failed included."""
+    """Trained on by all its trials, those stopped at a rung or failed included. A trial that ended
+    by its validation loss counts what it was free to use, its budget: it needed no more."""
 
 
 def efforts(sweep: SweepRecord) -> tuple[Effort, ...]:
@@ -42,7 +43,7 @@ def efforts(sweep: SweepRecord) -> tuple[Effort, ...]:
         runs = [r for r in runs if r.stage is Stage.SEARCH] or runs
         tried = {r.trial_id for r in runs if _was_tried(r, sweep.budget_unit)}
         if runs:
-            found.append(Effort(model, len(tried), sum(r.tokens for r in runs)))
+            found.append(Effort(model, len(tried), sum(_granted(r) for r in runs)))
     return tuple(found)
 
 
@@ -68,3 +69,7 @@ def unequal_effort(
 
 def _was_tried(run: RunRecord, budget_unit: str) -> bool:
     return run.status is TrialStatus.PRUNED or fault(run, budget_unit) is None
+
+
+def _granted(run: RunRecord) -> int:
+    return run.tokens if run.stopped_early is None else max(run.tokens, run.budget)

@@ -10,7 +10,8 @@ score against the last. A finding is a pair of rungs between which
   beyond its two-sided 95 % interval, and
 * the score of a suite, one that measures gain or a guard, got worse beyond an interval that holds
   for all such comparisons of the sweep together (Bonferroni: 1 - .05 / comparisons). The rung with
-  the best score is picked by looking, so every earlier rung counts as one comparison.
+  the best score is picked by looking, so every earlier rung counts as one comparison. As of
+  slices, fewer than 30 items and items that all change alike have no interval.
 
 So fewer than .05 findings of a sweep are expected by chance. Intervals are over items alone: what
 is asked is what happened to this run, not to its settings.
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.analysis import stats
+from keepgain.analysis.slices import cautious
 from keepgain.analysis.stats import CONFIDENCE, Block, Estimate, SeedVariance, Uncertain
 from keepgain.analysis.table import fault
 from keepgain.core.config import Measures
@@ -182,7 +184,7 @@ def _findings(
         info = infos[scores.suite]
         sign = metric_of(info.scorer).sign
         change = _change([earlier[info.name]] if info.name in earlier else [], [scores], sign)
-        told = Estimate() if change is None else change.estimate(confidence)
+        told = cautious(change, confidence)
         if told.high is not None and told.high < 0:
             yield Finding(
                 trial=run.trial_id,

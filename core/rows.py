@@ -8,6 +8,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -170,21 +171,40 @@ class StoredRows(LazySequence[Row]):
         return os.pread(self._file.fileno(), int(self._ends[place]) - begin, begin)
 
 
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.tempdir or "a temporary folder"
+        raise UserError(
+            f"rows cannot be put aside in {folder} ({error.strerror}).",
+            hint="Set TMPDIR to a folder with more room.",
+        ) from None
+
+
 class RowSpool:
     """Puts rows aside in a file without a name: it is gone with its last reader, however the
-    process ends. It lies where `TMPDIR` says."""
+    process ends. It lies where `TMPDIR` says.
+
+    Raises:
+        UserError: There is no room for it, at any call.
+    """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        with _room():
+            self._file = tempfile.TemporaryFile()
         self._ends = array("q")
         self._end = 0
 
     def add(self, row: Row) -> None:
-        """Raises OSError where there is no room."""
-        self._end += self._file.write(_line(row))
+        """Puts it after the others."""
+        with _room():
+            self._end += self._file.write(_line(row))
         self._ends.append(self._end)
 
     def rows(self) -> StoredRows:
         """All rows so far."""
-        self._file.flush()
+        with _room():
+            self._file.flush()
         return StoredRows(self._file, np.array(self._ends, dtype=np.int64))

@@ -1,7 +1,6 @@
 """Files of the spec, read and split: sources to train on, suites to score."""
 
 import hashlib
-import tempfile
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -162,14 +161,7 @@ def _read(
     for one in found:
         kind = one.format
         lines.append(one.line)
-        try:
-            spool.add(one.row)
-        except OSError as error:
-            raise UserError(
-                f"the rows cannot be put aside in {tempfile.gettempdir()} ({error.strerror}).",
-                where=f"{path}:{one.line}",
-                hint="Set TMPDIR to a folder with more room.",
-            ) from None
+        spool.add(one.row)
     return Located(spool.rows(), Places(path, np.array(lines, dtype=np.int64))), kind
 
 

@@ -197,6 +197,8 @@ def reserved_tokens(
             continue
         run = runs.get(job.run_key)
         last = run.last_report if run else None
+        if last is not None and last.stopped_early is not None:
+            continue  # its later rungs train nothing
         target = float(request.config.rungs[-1 if to_the_end else request.rung])
         if request.config.budget_unit == "examples":
             target *= _tokens_per_example(runs.values())

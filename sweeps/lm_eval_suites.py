@@ -27,6 +27,7 @@ def read_task(
     try:
         tasks = load_tasks(asked.task, folder, asked.num_fewshot)
         metric = full_metric(tasks, asked.metric)
+        items = item_rows(tasks)
     except UserError as error:
         raise UserError(error.problem, where=where, hint=error.hint) from None
     shots = {task.config.num_fewshot for task in tasks.values()}
@@ -38,8 +39,7 @@ def read_task(
         chat_template=asked.chat_template,
         digest=content_digest(tasks),
     )
-    rows = _some(item_rows(tasks), asked.limit)
-    return rows, ScorerOptions(path=folder, lm_eval=resolved)
+    return _some(items, asked.limit), ScorerOptions(path=folder, lm_eval=resolved)
 
 
 def _folder(loaded: LoadedSpec, where: str, include: str | None) -> str:

@@ -1,8 +1,9 @@
 """A trial trained once more on training and validation rows, when nothing is left to choose.
 
-Settings stay as they are; the budget grows with the rows, so that each is seen as often. What has
-been trained on can no longer measure: the model is scored on the test items, where the sweep has
-opened them, and on the validation items of suites whose rows it was not trained on.
+Settings stay as they are; the budget grows with the rows, so that each is seen as often. A trial
+that stopped early is trained as long as it was, with its schedule over that. What has been trained
+on can no longer measure, nor say when to stop: the model is scored on the test items, where the
+sweep has opened them, and on the validation items of suites whose rows it was not trained on.
 """
 
 import json
@@ -10,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -74,10 +76,13 @@ def refitted(
         work = Path(name)
         joined, added = _joined(given, _validation_of(spec), work)
         measured = _measured(given, test, set(added), _validation_of(spec))
-        config = given.model_copy(update={**_longer(given, added), **joined, "suites": measured})
+        longer = _longer(given, added)
+        budget = math.ceil(_trained(run, given) * longer)
+        changed = {"budget": budget, "rungs": (budget,), "early_stopping": None}
+        config = given.model_copy(update={**changed, **joined, "suites": measured})
         amount = f"{human_count(config.budget)} {config.budget_unit}"
         rows = ", ".join(f"{n} of {name}" for name, n in added.items())
-        say(f"refitting on validation rows too ({rows}): {amount}{_expected(run, given, config)}")
+        say(f"refitting on validation rows too ({rows}): {amount}{_expected(run, longer)}")
         request = TrainRequest(
             config=config,
             seed=seed,
@@ -151,11 +156,18 @@ def _rows(path: str) -> list[Row]:
         ) from None
 
 
-def _longer(given: TrialConfig, added: Mapping[str, int]) -> dict[str, Any]:
-    """Budget and its one rung, by as much as the rows of the sources that grow."""
+def _longer(given: TrialConfig, added: Mapping[str, int]) -> Fraction:
+    """As much as the rows of the sources that grow."""
     before = sum(s.rows for s in given.sources if s.name in added)
-    budget = math.ceil(given.budget * (before + sum(added.values())) / before)
-    return {"budget": budget, "rungs": (budget,)}
+    return Fraction(before + sum(added.values()), before)
+
+
+def _trained(run: RunState, given: TrialConfig) -> int:
+    """The run's budget, or what it had of it when it stopped early."""
+    report = run.last_report
+    if report is None or report.stopped_early is None:
+        return given.budget
+    return report.tokens if given.budget_unit == "tokens" else report.examples
 
 
 def _measured(
@@ -178,9 +190,9 @@ def _resources(spec: Mapping[str, Any]) -> ResourceRequest:
     return ResourceRequest(cpus=fit.cpus_per_trial, gpus=fit.gpus_per_trial)
 
 
-def _expected(run: RunState, given: TrialConfig, config: TrialConfig) -> str:
+def _expected(run: RunState, longer: Fraction) -> str:
     """By the time that the sweep's run took; nothing where that is not known."""
     took = run.last_report.cost.get("train_seconds") if run.last_report else None
     if took is None:
         return ""
-    return f", about {human_seconds(took * config.budget / given.budget)} of training"
+    return f", about {human_seconds(took * float(longer))} of training"

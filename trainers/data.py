@@ -31,7 +31,9 @@ KEPT = 16
 
 TOKENS = "tokens"
 """Folder beside the sources: their rows as token ids."""
-_TOKENIZER = ("tokenizer*", "special_tokens*", "added_tokens*", "chat_template*", "vocab*", "*.py")
+_TOKENIZER = (
+    "tokenizer*", "special_tokens*", "added_tokens*", "chat_template*", "vocab*", "merges*", "*.py",
+)  # fmt: skip
 """Files of a model folder that decide which tokens a row has; base models may share them."""
 _ENCODING = 1
 """Raised when rows are encoded otherwise than before."""

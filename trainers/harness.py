@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager, nullcontext, redirect_stderr
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ Tasks = Mapping[str, Any]
 """Name of each single task → the harness's object."""
 
 
-@lru_cache(maxsize=16)
+@cache
 def load_tasks(name: str, folder: str = "", num_fewshot: int | None = None) -> Tasks:
     """The task of that name, or the tasks of a group, with their documents.
 
@@ -108,8 +108,24 @@ def full_metric(tasks: Tasks, wanted: str) -> str:
 
 
 def item_rows(tasks: Tasks) -> list[Row]:
-    """The documents that the tasks score, as rows; the id is `TASK/INDEX`."""
-    return [_row(n, t, i, doc) for n, t in tasks.items() for i, doc in enumerate(t.eval_docs)]
+    """The documents that the tasks score, as rows; the id is `TASK/INDEX`.
+
+    Raises:
+        UserError: What the task says of its documents does not fit one of them.
+    """
+    rows = []
+    for name, task in tasks.items():
+        for index, document in enumerate(task.eval_docs):
+            try:
+                rows.append(_row(name, task, index, document))
+            except Exception as error:  # whatever templates and functions of the task raise
+                said = " ".join(str(error).split())
+                raise UserError(
+                    f"document {index} of the task '{name}' is no item "
+                    f"({type(error).__name__}: {said:.200}).",
+                    hint="See `doc_to_text`, `doc_to_target` and `doc_to_choice` of the task.",
+                ) from None
+    return rows
 
 
 def content_digest(tasks: Tasks) -> str:

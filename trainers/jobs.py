@@ -130,6 +130,9 @@ class Jobs:
                 warnings,
             )
         losses, loss_seconds = run.answer_losses(final)
+        sweep = Path(request.sweep_folder)
+        alphas = request.interpolate if final else ()
+        candidates = score_candidates(run, self._exam, alphas, folder, sweep)
         items = folder / f"items-r{rung}.parquet"
         apart = folder / f"losses-r{rung}.parquet" if losses else None
         if leads:
@@ -137,10 +140,8 @@ class Jobs:
             if apart is not None:
                 write_items(apart, [(run.key, s) for s in losses])
             if final or kept is not None:
+                # Last of all: who is killed before goes on from there.
                 _remove_checkpoints(folder, keep=kept)
-        sweep = Path(request.sweep_folder)
-        alphas = request.interpolate if final else ()
-        candidates = score_candidates(run, self._exam, alphas, folder, sweep)
         warnings += run.warnings()
         summary = summarise(results)
         return RungReport(

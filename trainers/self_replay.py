@@ -31,7 +31,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed, file_digest, fingerprint
 from keepgain.core.rows import Row, read_rows, write_rows
 from keepgain.trainers.checkpoint import read_json, write_json
-from keepgain.trainers.encode import cut
+from keepgain.trainers.encode import cut, spans_of
 from keepgain.trainers.generate import generate
 from keepgain.trainers.models import Base, BaseCache, max_positions, numerics_of
 from keepgain.trainers.overlap import containing
@@ -62,6 +62,9 @@ class Answered:
     """Answers without a character, whose rows are dropped."""
     cut_off: int
     """Answers that reached `max_new_tokens`."""
+    unplaced: int
+    """Answers that training could not locate, since the chat template writes them differently (such
+    as thinking that it takes out); their rows are dropped."""
 
 
 def with_answers(config: TrialConfig, bases: BaseCache) -> TrialConfig:
@@ -121,7 +124,9 @@ def answered(
         "rows": counts["rows"],
         "answers": None,
     }
-    return Answered(source.model_copy(update=update), counts["empty"], counts["cut_off"])
+    read = source.model_copy(update=update)
+    # Answers written by an earlier version have none of these.
+    return Answered(read, counts["empty"], counts["cut_off"], counts.get("unplaced", 0))
 
 
 def _write(into: Path, source: SourceRef, model: ModelRef, base: Base, batch: int) -> None:
@@ -136,6 +141,8 @@ def _write(into: Path, source: SourceRef, model: ModelRef, base: Base, batch: in
             f"source '{source.name}' should have {source.rows} rows and has {made.total}.",
             where=source.path,
         )
+    if not kept and made.refusal is not None:
+        raise made.refusal
     if not kept:
         raise UserError(
             f"{model.name} left the answers to all {made.total} prompts of '{source.name}' empty.",
@@ -150,30 +157,43 @@ def _write(into: Path, source: SourceRef, model: ModelRef, base: Base, batch: in
         time.perf_counter() - began,
         made.tokens,
     )
-    counts = {"rows": kept, "empty": made.empty, "cut_off": made.cut_off, "tokens": made.tokens}
-    write_json(into / _COUNTS, {"digest": file_digest(path), **counts})
+    counts = {"empty": made.empty, "cut_off": made.cut_off, "unplaced": made.unplaced}
+    digest = file_digest(path)
+    write_json(into / _COUNTS, {"digest": digest, "rows": kept, "tokens": made.tokens, **counts})
 
 
 class _Counting:
     """Answers rows as they are asked for, and counts what came of them."""
 
     def __init__(self) -> None:
-        self.total = self.empty = self.cut_off = self.tokens = 0
+        self.total = self.empty = self.cut_off = self.unplaced = self.tokens = 0
+        self.refusal: UserError | None = None
+        """The first answer that cannot be located."""
 
     def rows(
         self, source: SourceRef, base: Base, settings: BaseAnswers, batch: int
     ) -> Iterator[Row]:
-        """Those with an answer, in the order of the file."""
+        """Those with an answer that can be trained on, in the order of the file."""
         prompts = read_rows(Path(source.path))
         while chunk := list(islice(prompts, _BATCHES * batch)):
             for row, text, cut_off in self._answers(base, chunk, settings, batch):
                 self.total += 1
                 self.cut_off += cut_off
-                if text.strip():
-                    yield row.answered(text)
-                else:
+                if not text.strip():
                     self.empty += 1
+                elif self._is_placed(base.codec, answered := row.answered(text)):
+                    yield answered
             log.info("'%s': %d of %d prompts answered", source.name, self.total, source.rows)
+
+    def _is_placed(self, codec: Codec, row: Row) -> bool:
+        """True if training finds the answer; one that it does not must not end every trial."""
+        try:
+            spans_of(codec, [row])
+        except UserError as error:
+            self.unplaced += 1
+            self.refusal = self.refusal or error
+            return False
+        return True
 
     def _answers(
         self, base: Base, chunk: Sequence[Row], settings: BaseAnswers, batch: int
@@ -216,6 +236,11 @@ def _warnings(source: SourceRef, found: Answered, against: Sequence[SuiteRef]) -
     where, total = f"data.{source.name}", source.rows
     if found.empty:
         yield f"{where}: {found.empty} of {total} answers of the base are empty; without these rows"
+    if found.unplaced:
+        yield (
+            f"{where}: {found.unplaced} of {total} answers of the base are written differently by "
+            "its chat template, as thinking is that it takes out; without these rows"
+        )
     if found.cut_off:
         yield (
             f"{where}: {found.cut_off} of {total} answers of the base are cut at max_new_tokens "

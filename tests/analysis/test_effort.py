@@ -48,6 +48,18 @@ def test_points_of_a_training_are_no_effort_of_their_own() -> None:
     assert efforts(more) == efforts(sweep)
 
 
+def test_a_trial_that_ended_by_its_validation_loss_counts_the_budget_it_was_free_to_use() -> None:
+    sweep = evidence(2, 2).sweep
+    ended = {"tokens": TOKENS // 4, "budget": TOKENS, "stopped_early": TOKENS // 4}
+    runs = tuple(
+        r.model_copy(update=ended) if r.kind == "trial" and r.model == "m" else r
+        for r in sweep.runs
+    )
+    found = efforts(sweep.model_copy(update={"runs": runs}))
+    assert found == efforts(sweep)
+    assert unequal_effort(found) is None
+
+
 def test_confirmation_is_no_search_effort() -> None:
     found = evidence(2, 2).sweep
     assert [e.tokens for e in efforts(found)] == [2 * TOKENS, 2 * TOKENS]

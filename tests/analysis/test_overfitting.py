@@ -66,6 +66,25 @@ def made(
     return Evidence(evidence.sweep.model_copy(update={"runs": runs}), tuple(items))
 
 
+@pytest.mark.parametrize("kept", [20, N])
+def test_a_suite_too_small_for_an_interval_has_no_finding(kept: int) -> None:
+    """All of the items that are kept were right, and all but one are wrong at the end."""
+    evidence = made({"facts": (N, N, 1)})
+    items = tuple(
+        (
+            key,
+            replace(
+                s, item_ids=s.item_ids[:kept], values=s.values[:kept], weights=s.weights[:kept]
+            ),
+        )
+        if s.suite == "facts"
+        else (key, s)
+        for key, s in evidence.items
+    )
+    found = overfitting(Evidence(evidence.sweep, items)).findings
+    assert bool(found) == (kept == N)
+
+
 def test_a_guard_that_falls_while_the_loss_falls_is_found_with_its_joint_interval() -> None:
     found = overfitting(made({"facts": (150, 150, 120)}))
     # Two neighbours and the first rung against the last, two suites, two seeds.

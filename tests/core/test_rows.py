@@ -88,6 +88,19 @@ def test_rows_put_aside_are_not_in_memory_and_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_room_for_rows_is_said_whenever_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))
+    with pytest.raises(UserError, match=r"put aside .*No space left") as caught:
+        RowSpool().add(Row("1", "text", text="x"))
+    assert "TMPDIR" in str(caught.value.hint)
+    # A few rows wait in a buffer, and are written when they are asked for.
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb"))
+    spool = RowSpool()
+    spool.add(Row("1", "text", text="x"))
+    with pytest.raises(UserError, match=r"put aside .*No space left"):
+        spool.rows()
+
+
 @pytest.mark.parametrize("line", ["{", "[]", "5", '{"prompt": "x"}', '{"id": "1", "messages": []}'])
 def test_a_file_changed_by_hand_is_named_with_its_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "rows.jsonl"

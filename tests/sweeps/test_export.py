@@ -2,6 +2,7 @@
 measured."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from keepgain.core.config import ModelRef
+from keepgain.core.config import EarlyStopping, ModelRef
 from keepgain.core.identity import folder_digest
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
@@ -262,7 +263,9 @@ def refitting_store(folder: Path, **changes: Any) -> Path:
 def test_a_refit_trains_on_validation_rows_too_and_is_not_scored_on_them(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    store = refitting_store(tmp_path)
+    # No fall is ever enough: what stops early would stop after 40 tokens.
+    hasty = {"patience_tokens": 40, "check_every_tokens": 40, "min_improvement": 1e6}
+    store = refitting_store(tmp_path, early_stopping=EarlyStopping(**hasty))
     target = tmp_path / "model"
     assert export(store, "last", "--to", target, "--refit") == 0
     # 60 rows and 20 more, which two suites ask: a budget of 400 tokens becomes 534.
@@ -275,6 +278,8 @@ def test_a_refit_trains_on_validation_rows_too_and_is_not_scored_on_them(
     assert "| task | task | 80 | 0.75 |" in card
     assert "| words | validation | 12 |" in card
     assert "| sums | validation |" not in card
+    seen = re.search(r"\| tokens seen \| (\d+) \|", card)
+    assert seen is not None and int(seen[1]) >= 534, "nothing is left that could say when to stop"
     assert "This refit on validation items of what it was trained on" in card
 
 
@@ -290,4 +295,11 @@ def test_what_cannot_be_refitted_is_refused_before_any_training(
     spec.write_text(json.dumps({"suites": {"sums": {"path": "s"}}, "resources": {}}))
     assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
     assert "no source that the trial trained on has validation rows" in capsys.readouterr().err
+    # A run that stopped early, at 1000 tokens and 50 rows, is refitted for so long.
+    ledger.write_text(ledger.read_text().replace('"stopped_early":null', '"stopped_early":1000'))
+    resources = {"device": "cpu", "cpus_per_trial": 4096}
+    spec.write_text(json.dumps({"suites": {"sums": {"from": "task"}}, "resources": resources}))
+    assert export(store, "last", "--to", tmp_path / "m", "--refit") == 2
+    said = capsys.readouterr()
+    assert "(20 of task): 1.33k tokens" in said.out and "4096" in said.err
     assert not (tmp_path / "m").exists()

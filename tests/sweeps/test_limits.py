@@ -6,10 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepgain.core.config import TrialConfig
 from keepgain.core.errors import UserError
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
-from keepgain.sweeps.limits import Meter, Planned, Spent, limit_lines, reached, spent_text
+from keepgain.core.work import TrainRequest
+from keepgain.sweeps.job import Job
+from keepgain.sweeps.limits import (
+    Meter,
+    Planned,
+    Spent,
+    limit_lines,
+    reached,
+    reserved_tokens,
+    spent_text,
+)
 from keepgain.sweeps.search.ledger import (
     Asked,
     DriverStarted,
@@ -21,6 +32,7 @@ from keepgain.sweeps.search.ledger import (
     Rung,
     StageFinished,
 )
+from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_search import LimitsSpec
 from tests.sweeps.tiny_models import make_world
@@ -139,6 +151,17 @@ def test_the_first_limit_reached_is_named(limits: dict[str, float], name: str | 
     spent = Spent(trials=4, tokens=800, hours=2.0, gpu_hours=3.0)
     found = reached(LimitsSpec(**limits), spent, gpu_hour_usd=2.5, reserved=100)
     assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(("stopped_early", "reserved"), [(None, 300), (100, 0)])
+def test_a_training_that_its_validation_loss_ended_reserves_nothing(
+    stopped_early: int | None, reserved: int
+) -> None:
+    config = TrialConfig.model_construct(rungs=(100, 400), budget_unit="tokens")
+    request = TrainRequest.model_construct(config=config, rung=1)
+    report = rung("a", 0, 100, 1).report.model_copy(update={"stopped_early": stopped_early})
+    runs = {"a": RunState(asked("a"), (report,))}
+    assert reserved_tokens([Job("search", "a", asked("a"), request)], runs) == reserved
 
 
 def test_a_reached_limit_says_what_was_spent() -> None:

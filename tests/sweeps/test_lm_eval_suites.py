@@ -1,5 +1,6 @@
 """Suites of harness tasks: from the spec to what a worker gets, and what is refused where."""
 
+import json
 from pathlib import Path
 
 import datasets
@@ -96,6 +97,17 @@ def test_what_cannot_be_scored_is_refused_with_what_can(tmp_path, monkeypatch, t
     message = refused(tmp_path, f"{{lm_eval: {task[:-1]}, include: tasks}}}}")
     assert problem in message and hint in message
     assert "sweep.yaml:suites.forgetting.lm_eval (line" in message
+
+
+def test_a_document_that_is_no_item_is_named(tmp_path):
+    load_tasks.cache_clear()
+    asked = write_tasks(tmp_path / "tasks") / "asked.jsonl"
+    lines = asked.read_text().splitlines()
+    lines[5] = json.dumps(json.loads(lines[5]) | {"options": None})
+    asked.write_text("\n".join(lines))
+    said = refused(tmp_path, "{lm_eval: {task: pick, include: tasks, metric: acc}}")
+    assert "suites.forgetting.lm_eval" in said
+    assert "document 5 of the task 'pick' is no item (TypeError" in said
 
 
 def test_keys_that_do_not_fit_are_refused_with_their_line(tmp_path):

@@ -127,6 +127,26 @@ def test_a_share_scored_from_memory_is_what_training_at_that_share_scores_saves_
     assert scores(confirmed, served.items_path) == scores(confirmed, again.items_path)
 
 
+def test_a_training_whose_points_could_not_be_scored_goes_on_from_its_checkpoint(tmp_path, llama):
+    config = tiny.trial(tmp_path, llama, method="lora", budget=1500, rungs=(700, 1500))
+    first = train(Jobs(), config, tmp_path, 0, keep_checkpoint=True)
+    kept = tmp_path / str(first.checkpoint)
+    in_the_way = tmp_path / "runs" / first.run_key / "items-interpolated-0.5.parquet"
+    in_the_way.mkdir()
+    request = TrainRequest(
+        config=config, seed=3, rung=1, sweep_folder=str(tmp_path), resume_from=first.checkpoint,
+        keep_checkpoint=False, interpolate=(0.5,),
+    )  # fmt: skip
+    assert Jobs().do(request).report is None
+    assert kept.is_dir()
+    in_the_way.rmdir()
+    report = Jobs().do(request).report
+    assert report is not None
+    assert not any("checkpoint not used" in w for w in report.warnings)
+    assert [c.interpolation for c in report.candidates] == [0.5]
+    assert not kept.exists()
+
+
 def test_training_goes_on_as_if_nothing_had_been_scored_in_between(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, budget=1500, rungs=(700, 1500))
     runs = [Run(config, 3, BaseCache(), DataCache()) for _ in range(2)]

@@ -22,7 +22,7 @@ from keepgain.trainers.jobs import Jobs
 from keepgain.trainers.models import Base, BaseCache, numerics_of
 from keepgain.trainers.overlap import containing
 from keepgain.trainers.reference import Prompting
-from keepgain.trainers.self_replay import ANSWERS, answered, with_answers
+from keepgain.trainers.self_replay import ANSWERS, answer_all, answered, with_answers
 from keepgain.trainers.suites import prepare_suite
 from tests.trainers import tiny
 
@@ -100,6 +100,28 @@ def test_answers_are_those_that_scoring_gets(tmp_path: Path, template: str | Non
         if row.kind == "chat" and not base.codec.has_template:
             answer = base.codec.ids(f" {base.codec.text(answer).removeprefix(' ')}")
         assert trained.ids.tolist() == [*prompt, *answer, base.codec.end_id]
+
+
+def test_an_answer_that_training_could_not_locate_is_left_out(tmp_path: Path) -> None:
+    # As templates of reasoning models do, it writes other things around some answers.
+    marks = "{{ '?' if message['role'] == 'assistant' and 'a' in message['content'] }}"
+    head = "{{ message['role'] }}"
+    template = tiny.PLAIN_TEMPLATE.replace(head, head + marks)
+    model = loose(tmp_path / "model", template=template)
+    source = prompts(tmp_path, PAIRS)
+    found = answered(source, model, RUNTIME, lambda: base_of(model))
+    rows = list(read_rows(Path(found.ref.path)))
+    assert len(rows) == found.ref.rows == len(PAIRS) - found.empty - found.unplaced
+    assert rows and found.unplaced and not any("a" in row.answer for row in rows)
+    encode_rows(base_of(model).codec, rows, 256)
+    asked = SelfReplay(sources=(source,), against=())
+    told = answer_all(asked, model, RUNTIME, base_of(model))
+    assert any(f"{found.unplaced} of 37 answers" in t and "template" in t for t in told)
+    # Where it does so to every answer, it says what to do about it.
+    always = tiny.PLAIN_TEMPLATE.replace(head, head + marks.replace("'a' in", "'x' !="))
+    other = loose(tmp_path / "always", template=always).model_copy(update={"digest": "always"})
+    with pytest.raises(UserError, match="cannot be located"):
+        answered(source, other, RUNTIME, lambda: base_of(other))
 
 
 @pytest.fixture(scope="module")
