@@ -1,0 +1,233 @@
+"""The parts of the JSON that `analyze` prints; `contract` makes them."""
+
+from typing import Any, Literal
+
+from keepgain.analysis.decide import Status
+from keepgain.core.config import Measures, ServeForm, Split
+from keepgain.core.metrics import Direction
+from keepgain.core.record import RunKind
+from keepgain.core.schema import StrictModel
+from keepgain.core.status import Stage, TrialStatus
+
+
+class SweepPart(StrictModel):
+    """Which sweep."""
+
+    id: str
+    name: str
+    stage: Stage
+    store: str
+    test_opened: int
+
+
+class ObjectivePart(StrictModel):
+    """What a column means."""
+
+    name: str
+    direction: Direction
+    unit: str
+    metric_version: int
+
+
+class EstimatePart(StrictModel):
+    """A figure with its interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_items: int | None
+    n_seeds: int | None
+    interval_method: str | None
+
+
+class CandidatePart(StrictModel):
+    """Which weights: after how many training tokens, and how far towards the tuned ones."""
+
+    tokens: int
+    alpha: float
+    """1 is the tuned model itself; less is a point between it and its base."""
+
+
+class TrialPart(StrictModel):
+    """A trial over its seeds, a base, or a reference arm."""
+
+    id: str
+    label: str
+    model: str
+    kind: RunKind
+    params: dict[str, Any]
+    stage: Stage
+    split: Split | None
+    replicates: int
+    status: TrialStatus
+    rank: int | None
+    rank_group: str | None
+    objectives: dict[str, EstimatePart]
+    cost: dict[str, float]
+    candidate: CandidatePart | None
+    on_front: bool
+    near_front: bool
+    front_membership: float | None
+
+
+class SizePart(StrictModel):
+    """A base model with the candidate that stands for it."""
+
+    model: str
+    parameters: int | None
+    trial: str | None
+    objectives: dict[str, EstimatePart]
+    cost: dict[str, float]
+    probability_adequate: float | None
+    unequal_effort: bool
+    """The sizes were not searched alike; see `effort`."""
+
+
+class SlicePart(StrictModel):
+    """A trial, base or reference arm on the items of a suite that have one value of a field."""
+
+    trial: str
+    suite: str
+    field: str
+    value: str
+    score: EstimatePart
+    gain: EstimatePart
+    """Against the base; up is good on every suite."""
+
+
+class ChurnPart(StrictModel):
+    """A trial or reference arm against its base, on a suite whose scores are 0 or 1."""
+
+    trial: str
+    split: Split | None
+    suite: str
+    right_to_wrong: EstimatePart
+    """Share of items."""
+    wrong_to_right: EstimatePart
+
+
+class FindingPart(StrictModel):
+    """A pair of rungs of a run: the validation loss fell, and a score got worse."""
+
+    trial: str
+    model: str
+    seed: int
+    suite: str
+    measures: Measures
+    scorer: str
+    before: int
+    """Training tokens at the earlier rung."""
+    after: int
+    loss: EstimatePart
+    change: EstimatePart
+    """Of the score, up is good; its interval holds for all comparisons together."""
+
+
+class GapPart(StrictModel):
+    """Losses of a trial at its end, in nats per token."""
+
+    trial: str
+    model: str
+    validation: float
+    training: float
+    gap: EstimatePart
+
+
+class OverfittingPart(StrictModel):
+    """What was looked for, and found."""
+
+    runs: int
+    comparisons: int
+    confidence: float
+    """Two-sided, of the interval of `change`."""
+    findings: list[FindingPart]
+    gaps: list[GapPart]
+
+
+class ServedPart(StrictModel):
+    """One run's test scores with its weights held in one form, against its own scores."""
+
+    trial: str
+    model: str
+    kind: RunKind
+    seed: int
+    form: ServeForm
+    same: bool
+    """The sweep computes in this form: nothing was scored twice."""
+    failure: str | None
+    task_score_change: EstimatePart
+    """Up is good."""
+    worst_drop: EstimatePart
+    """Its interval holds for all forgetting suites together."""
+    worst_drop_suite: str | None
+    weight_bytes: float | None
+    scored_weight_bytes: float | None
+    seconds_per_answer: float | None
+    """Median."""
+
+
+FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
+
+
+class DecisionPart(StrictModel):
+    """The answer."""
+
+    status: Status
+    model: str | None
+    trial: str | None
+    probability: float | None
+    confidence: float
+    """One-sided, of the size rule's bounds: .95, or more where looks have spent some error."""
+    reason: str
+    tied_with: list[str]
+    flips: list[FlipPart]
+    guards: list[str]
+
+
+class ExcludedPart(StrictModel):
+    """A run or trial that was not compared, and why."""
+
+    trial: str
+    reason: str
+
+
+class AgreementPart(StrictModel):
+    """How well a rung tells the full budget."""
+
+    value: float
+    low: float
+    high: float
+
+
+class RungCheckPart(StrictModel):
+    """A rung of a base model, checked by audit trials."""
+
+    model: str
+    share: float
+    """Of the full budget."""
+    audits: int
+    assessed: bool
+    unsafe: bool
+    top_third_recall: AgreementPart | None
+    gain_correlation: AgreementPart | None
+    forgetting_correlation: AgreementPart | None
+
+
+class EdgePart(StrictModel):
+    """A setting of a size's best trial at the edge of what was searched."""
+
+    model: str
+    trial: str
+    name: str
+    value: float
+    side: Literal["low", "high"]
+    wider: str
+    """A line for the spec's `space:`."""
+
+
+class EffortPart(StrictModel):
+    """What the search spent on a base model."""
+
+    model: str
+    trials: int
+    tokens: int
