@@ -41,7 +41,6 @@ from keepgain.sweeps.search.ledger import (
 )
 from keepgain.sweeps.search.replay import RunState, apply, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
-from keepgain.sweeps.served import form_of
 from keepgain.sweeps.stages.base import base_jobs
 from keepgain.sweeps.stages.course import Course
 from keepgain.sweeps.stages.trials import draw_of, search_job
@@ -431,7 +430,8 @@ class SweepProgram:
 
     def _count(self) -> None:
         trials = (r for r in self.runs.values() if r.asked.kind == "trial")
-        ended = [r.status for r in trials if form_of(r.asked) is None]
+        # What scores a trial again, on test items or in another form, is none itself.
+        ended = [r.status for r in trials if r.asked.stage is not Stage.TEST]
         completed, failed = (ended.count(s) for s in (TrialStatus.COMPLETED, TrialStatus.FAILED))
         spent = costs(self.meter.total(), self.prepared.spec.prices.gpu_hour_usd)
         self.recorder.count(completed, failed, spent)

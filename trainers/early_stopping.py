@@ -35,11 +35,12 @@ class Watch:
         if progress.best_loss is None:
             progress.best_loss, progress.best_tokens = self._measure(progress), progress.tokens
 
-    def look(self, progress: Progress, before: int) -> float | None:
+    def look(self, progress: Progress, before: int, *, last: bool = False) -> float | None:
         """After a step: measures if it is due, and marks the run as stopped if it is over.
 
         Args:
             before: Tokens before the step.
+            last: The budget ends with this step, so that there is nothing to stop.
 
         Returns:
             The loss, if it was measured.
@@ -54,7 +55,7 @@ class Watch:
         assert progress.best_loss is not None, "`begin` comes first"
         if found < progress.best_loss - self.asked.min_improvement:
             progress.best_loss, progress.best_tokens = found, progress.tokens
-        elif progress.tokens - progress.best_tokens >= self.asked.patience_tokens:
+        elif progress.tokens - progress.best_tokens >= self.asked.patience_tokens and not last:
             progress.stopped_at = progress.tokens
             log.info("%s", said(progress))
         return found

@@ -100,11 +100,11 @@ def train_to(
         progress.loss_tokens += sum(r.loss_tokens for r in drawn)
         progress.truncated += sum(r.truncated for r in drawn)
         curve.add({**losses, "grad_norm": norm})
+        now = progress.spent(config)
         if watch is not None:
-            seen = watch.look(progress, progress.tokens - tokens)
+            seen = watch.look(progress, progress.tokens - tokens, last=now >= config.budget)
             if seen is not None:
                 on_point(progress.tokens, {"early_stopping/validation_loss": seen})
-        now = progress.spent(config)
         ends = now >= target or progress.stopped_at is not None
         if ends or _passes_point(spent, now, config.budget):
             means = curve.means()

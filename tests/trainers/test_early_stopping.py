@@ -65,6 +65,15 @@ def test_a_loss_that_is_no_number_fails_the_trial():
         stopped([1.0, float("nan")], 100, patience_tokens=200, check_every_tokens=100)
 
 
+def test_patience_that_is_over_with_the_budget_stops_nothing():
+    watch = Watch(EarlyStopping(patience_tokens=100, check_every_tokens=100), lambda: 1.0)
+    progress = Progress(tokens=100, best_loss=1.0)
+    assert watch.look(progress, 0, last=True) == 1.0
+    assert progress.stopped_at is None
+    watch.look(progress, 0)
+    assert progress.stopped_at == 100
+
+
 def test_patience_below_the_distance_of_checks_is_refused():
     with pytest.raises(ValidationError, match="`patience_tokens` 100 is less than"):
         EarlyStopping(patience_tokens=100, check_every_tokens=200)
