@@ -42,7 +42,7 @@ def model_card(evidence: Evidence, exported: Exported) -> str:
         _title(analysis, exported),
         _decision(analysis, trial),
         _scores(evidence, row, exported),
-        _served(analysis, trial, exported),
+        _served(analysis, trial, refit=exported.refit is not None),
         _guards(analysis, row),
         _groups(row),
         _untested(analysis, row, exported),
@@ -199,7 +199,7 @@ def _guards(analysis: Analysis, row: Row | None) -> str:
     return "## Guards\n\n" + "\n".join(f"- {s}" for s in said)
 
 
-def _served(analysis: Analysis, trial: str, exported: Exported) -> str:
+def _served(analysis: Analysis, trial: str, *, refit: bool) -> str:
     mine = [s for s in analysis.served if s.trial == trial]
     models = {s.model for s in mine}
     bases = [s for s in analysis.served if s.kind == "base" and s.model in models]
@@ -209,7 +209,7 @@ def _served(analysis: Analysis, trial: str, exported: Exported) -> str:
     notes = "\n\n".join(_text(line) for line in served_lines([*mine, *bases]))
     seeds = words.join([str(n) for n in sorted({s.seed for s in mine})])
     of = f"On test items, weights of seed {seeds}."
-    if exported.refit is not None:
+    if refit:
         of += " Not of this refit."
     return "\n\n".join(["## As served", of, _table(HEADER, lines), notes])
 

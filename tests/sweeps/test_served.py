@@ -233,8 +233,9 @@ def test_forms_are_known_and_different(tmp_path: Path, forms: str) -> None:
 
 def test_the_model_card_says_what_was_served_and_what_was_not() -> None:
     analysis = analyze(of(ones(70, 100, start=10), ones(57, 100)))
-    card = _served(analysis, "trial")
+    card = _served(analysis, "trial", refit=False)
     (line,) = [part for part in card.splitlines() if "| nf4 |" in part]
     assert "-0.100 [-0.160, -0.040]" in line and "512 B of 2 KiB" in line
-    assert "weights of seed 0" in card
-    assert "in no other form" in _served(analysis, "another")
+    assert "weights of seed 0.\n" in card
+    assert "weights of seed 0. Not of this refit." in _served(analysis, "trial", refit=True)
+    assert "in no other form" in _served(analysis, "another", refit=False)
