@@ -4,7 +4,8 @@
     python benchmarks/trainer_speed.py --device cuda --width 2048 --layers 16 --rows 512
 
 All three train the same random Llama on the same rows of uneven length for one epoch, with AdamW
-(fused), the same batch size, the same loss tokens and the same dtype. They take turns in one
+(fused), the same batches, the same loss tokens and the same dtype. Each turn has an order of its
+own, since chance decides how much padding the batches of an order need. They take turns in one
 process, after one warm-up each. Useful tokens are those of the rows, padding apart. What is printed
 is the median over the repeats with its range, and the median of the ratios to the Trainer of the
 same turn.
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 import transformers
+from torch.utils.data import SequentialSampler
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from keepgain.core.config import ModelRef, Runtime, SourceRef, TrialConfig
@@ -67,7 +70,14 @@ def model(width: int, layers: int) -> LlamaForCausalLM:
     )  # fmt: skip
 
 
-def seconds_of_ours(rows: list[Encoded], options: argparse.Namespace, packing: bool) -> float:
+def mixture_of(rows: list[Encoded], turn: int) -> Mixture:
+    """Its seed is the turn."""
+    return Mixture({"rows": 1.0}, {"rows": [len(r.ids) for r in rows]}, turn)
+
+
+def seconds_of_ours(
+    rows: list[Encoded], options: argparse.Namespace, turn: int, *, packing: bool
+) -> float:
     """One epoch by our loop."""
     config = TrialConfig(
         model=ModelRef(name="random", path="", digest=""),
@@ -86,17 +96,24 @@ def seconds_of_ours(rows: list[Encoded], options: argparse.Namespace, packing: b
     prepared = prepare(model(options.width, options.layers).to(numerics.device), config, 0)
     engine = make_engine(prepared, config, numerics)
     progress = Progress()
-    mixture = Mixture({"rows": 1.0}, {"rows": [len(r.ids) for r in rows]}, 0)
     train_to(
-        len(rows), config, 0, Accumulator(engine, config, PAD), mixture, {"rows": rows}, progress,
-        lambda *_: None,
+        len(rows), config, 0, Accumulator(engine, config, PAD), mixture_of(rows, turn),
+        {"rows": rows}, progress, lambda *_: None,
     )  # fmt: skip
     engine.close()
     return progress.train_seconds
 
 
-def seconds_of_trainer(rows: list[Encoded], options: argparse.Namespace) -> float:
+class InOrder(Trainer):
+    """Takes the rows as they come; its own sampler would draw other batches than ours."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+
+def seconds_of_trainer(rows: list[Encoded], options: argparse.Namespace, turn: int) -> float:
     """One epoch by `transformers.Trainer` as it comes, with a collator that pads."""
+    ordered = [rows[i] for _, i in mixture_of(rows, turn).rows(len(rows))]
 
     def pad(part: list[Encoded]) -> dict[str, torch.Tensor]:
         batch = collate(part, PAD)
@@ -110,10 +127,10 @@ def seconds_of_trainer(rows: list[Encoded], options: argparse.Namespace) -> floa
             "disable_tqdm": True, "use_cpu": options.device == "cpu",
             "bf16": options.dtype == "bfloat16", "remove_unused_columns": False,
         }  # fmt: skip
-        trainer = Trainer(
+        trainer = InOrder(
             model=model(options.width, options.layers),
             args=TrainingArguments(**arguments),
-            train_dataset=rows,  # type: ignore[arg-type]
+            train_dataset=ordered,  # type: ignore[arg-type]
             data_collator=pad,  # type: ignore[arg-type]
         )
         began = time.perf_counter()
@@ -140,15 +157,15 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = uneven_rows(options.rows, options.longest)
     tokens = sum(len(r.ids) for r in rows)
-    ways: dict[str, Callable[[], float]] = {
-        "transformers.Trainer": lambda: seconds_of_trainer(rows, options),
-        "Keepgain": lambda: seconds_of_ours(rows, options, False),
-        "Keepgain, packed": lambda: seconds_of_ours(rows, options, True),
+    ways: dict[str, Callable[[int], float]] = {
+        "transformers.Trainer": partial(seconds_of_trainer, rows, options),
+        "Keepgain": partial(seconds_of_ours, rows, options, packing=False),
+        "Keepgain, packed": partial(seconds_of_ours, rows, options, packing=True),
     }
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(options.repeats + 1):
         for name, run in ways.items():
-            speed = tokens / run()
+            speed = tokens / run(turn)
             if turn:
                 speeds[name].append(speed)
     print(_machine(options, len(rows), tokens))
