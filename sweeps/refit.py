@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -134,7 +135,7 @@ def _joined(
             sources.append(ref)
             continue
         path = work / f"{ref.name}.train.jsonl"
-        count = write_rows(path, [*_rows(ref.path), *more.values()])
+        count = write_rows(path, chain(_rows(ref.path), more.values()))
         update = {"path": str(path), "digest": file_digest(path), "rows": count}
         sources.append(ref.model_copy(update=update))
         added[ref.name] = len(more)
@@ -147,9 +148,10 @@ def _joined(
     return {"sources": tuple(sources)}, added
 
 
-def _rows(path: str) -> list[Row]:
+def _rows(path: str) -> Iterator[Row]:
+    """One at a time: a source may be larger than memory."""
     try:
-        return list(read_rows(Path(path)))
+        yield from read_rows(Path(path))
     except OSError as error:
         raise UserError(
             f"the sweep's rows cannot be read ({error.strerror}).", where=path

@@ -6,7 +6,6 @@ from keepgain.core.config import run_key
 from keepgain.core.items import write_items
 from keepgain.core.record import Candidate
 from keepgain.trainers.exam import Exam
-from keepgain.trainers.reference import Prompting
 from keepgain.trainers.reports import cost_of
 from keepgain.trainers.run import Run
 from keepgain.trainers.summary import summarise
@@ -25,17 +24,8 @@ def score_candidates(
     """
     config, found = run.config, []
     for alpha in alphas:
-        with run.served(alpha):
-            results = exam.scores(
-                run.model,
-                run.codec,
-                config.suites,
-                config.model,
-                config.runtime,
-                Prompting(),
-                run.progress.tokens,
-                [],  # what would be warned of, the trained model's scores have said
-            )
+        # What would be warned of, the trained model's scores have said.
+        results = exam.scores_of(run, [], alpha)
         other = config.model_copy(update={"interpolation": alpha})
         items = folder / f"items-interpolated-{alpha:g}.parquet"
         if run.place.leads:

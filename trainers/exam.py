@@ -12,6 +12,7 @@ from keepgain.trainers.data import DataCache
 from keepgain.trainers.methods import is_wrapped
 from keepgain.trainers.models import BaseCache, max_positions, numerics_of
 from keepgain.trainers.reference import Prompting
+from keepgain.trainers.run import Run
 from keepgain.trainers.scoring import Beside, SuiteResult, adapters_off, score_suite
 from keepgain.trainers.suites import SuiteCache
 from keepgain.trainers.tokens import Codec
@@ -24,6 +25,29 @@ class Exam:
         self._bases = bases
         self._read: Callable[[SuiteRef], list[Row]] = data.items
         self._suites = SuiteCache()
+
+    def scores_of(
+        self, run: Run, warnings: list[str], interpolation: float | None = None
+    ) -> list[SuiteResult]:
+        """Scores of what a run has trained, on the suites of its trial; collective.
+
+        Args:
+            run: Anywhere in its training; as before afterwards.
+            warnings: As of `scores`.
+            interpolation: As of `Run.served`.
+        """
+        config = run.config
+        with run.served(interpolation):
+            return self.scores(
+                run.model,
+                run.codec,
+                config.suites,
+                config.model,
+                config.runtime,
+                Prompting(),
+                run.progress.tokens,
+                warnings,
+            )
 
     def scores(
         self,

@@ -30,7 +30,7 @@ from keepgain.trainers.process import (
     reset_peak_memory,
 )
 from keepgain.trainers.ranks import this_place
-from keepgain.trainers.reference import Prompting, prompting_of
+from keepgain.trainers.reference import prompting_of
 from keepgain.trainers.reports import cost_of, energy_so_far, tags_of, with_energy
 from keepgain.trainers.run import CARD, Run
 from keepgain.trainers.self_replay import answer_all
@@ -118,17 +118,7 @@ class Jobs:
         exported = folder / "model" if request.keep_model and final else None
         if exported is not None:
             run.export(exported)
-        with run.served():
-            results = self._exam.scores(
-                run.model,
-                run.codec,
-                config.suites,
-                config.model,
-                config.runtime,
-                Prompting(),
-                run.progress.tokens,
-                warnings,
-            )
+        results = self._exam.scores_of(run, warnings)
         losses, loss_seconds = run.answer_losses(final)
         sweep = Path(request.sweep_folder)
         alphas = request.interpolate if final else ()
