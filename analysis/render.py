@@ -15,7 +15,8 @@ from rich.text import Text
 
 from keepgain.analysis import objectives, words
 from keepgain.analysis.analyze import Analysis
-from keepgain.analysis.tables import TITLES, Grid, grids, headline, notes
+from keepgain.analysis.grid import Grid
+from keepgain.analysis.tables import TITLES, grids, headline, notes
 
 PIPED_WIDTH = 120
 MIN_WIDTH = 60

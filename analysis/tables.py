@@ -1,11 +1,11 @@
 """What the tables and notes of a report hold, as plain strings; `render` lays them out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.edges import Edge
+from keepgain.analysis.grid import Grid
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.overfitting_text import said as overfitting_lines
@@ -31,27 +31,6 @@ TITLES = {
     "not_resolved": "NOT RESOLVED",
     "do_not_fine_tune": "DO NOT FINE-TUNE",
 }
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of strings."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    marked: tuple[bool, ...]
-    """Per row: the decision's choice."""
-    droppable: tuple[str, ...] = ()
-    """Columns that may go where there is no room, the first one first."""
-
-    def without(self, column: str) -> "Grid":
-        """The same without one column."""
-        at = self.header.index(column)
-        rows = tuple(r[:at] + r[at + 1 :] for r in self.rows)
-        header = self.header[:at] + self.header[at + 1 :]
-        rest = tuple(c for c in self.droppable if c != column)
-        return Grid(self.title, header, rows, self.marked, rest)
 
 
 def headline(analysis: Analysis) -> str:
