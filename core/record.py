@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from keepgain.core.config import Arm, Measures, Scorer, ServeForm
 from keepgain.core.items import ItemScores
+from keepgain.core.metrics import Direction
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import Stage, TrialStatus
 
@@ -49,6 +50,9 @@ class RungReport(StrictModel):
     losses_path: str | None = None
     """Parquet of the answer losses of items and, at the end, of training rows, likewise; see
     `trainers.answer_losses`. None: not measured."""
+    answers_path: str | None = None
+    """Parquet of what the model answered (`core.answers`), likewise; None below the full budget, and
+    where no suite asks for answers."""
     stopped_early: int | None = None
     """Training tokens at which early stopping ended the training; None: it did not."""
     checkpoint: str | None = None
@@ -122,9 +126,18 @@ class RunRecord(StrictModel):
     """Tokens at which early stopping ended it, which is then its full training; None: it did
     not."""
     metrics: dict[str, float] = {}
+    standard_errors: dict[str, float] = {}
+    """Of `metrics`, in their units, as a table from elsewhere gives them; absent: unknown."""
+    n: int | None = None
+    """Items behind `metrics`, as such a table says; None: it does not."""
+    named: str | None = None
+    """What such a table calls the row; None for runs of ours."""
     cost: dict[str, float] = {}
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, dtype, device: like for like needs equality."""
+    answers: tuple[str, ...] = ()
+    """Files of what it answered (`core.answers`), relative to the sweep's folder, where they stay:
+    texts may be private."""
     reused_from: str | None = None
     made_from: str | None = None
     """Run key of the training whose weights this run has a share of (`interpolation`): tokens and
@@ -136,9 +149,18 @@ class RunRecord(StrictModel):
     @property
     def label(self) -> str:
         """Short and unique enough for a table: model and the first digits of the trial id."""
+        if self.named is not None:
+            return self.named
         if self.kind == "trial":
-            return f"{self.model} {self.trial_id[:6]}"
-        return f"{self.model} {self.arm}"
+            return f"{self.model} {short_id(self.trial_id)}"
+        return " @".join((f"{self.model} {self.arm}", *self.trial_id.split("@")[1:]))
+
+
+def short_id(trial_id: str) -> str:
+    """The first digits of a trial's id; where several sweeps are read as one, with its sweep
+    (`994287@7f3a2c`)."""
+    own, at, sweep = trial_id.partition("@")
+    return own[:6] + at + sweep
 
 
 class SuiteInfo(StrictModel):
@@ -161,6 +183,16 @@ class ModelInfo(StrictModel):
     parameters: int
 
 
+class GivenObjective(StrictModel):
+    """A column of a table from elsewhere that is to be high or low."""
+
+    name: str
+    """As the table has it; key of `RunRecord.metrics` and `standard_errors`."""
+    direction: Direction
+    unit: str = ""
+    """`share` (in [0, 1]) and `%` are known to lie in a range; empty: not said."""
+
+
 class Question(StrictModel):
     """What is to be decided, and what counts as enough."""
 
@@ -172,6 +204,15 @@ class Question(StrictModel):
     cost: str = "parameters"
     """Cost metric that orders the candidates."""
     min_gain: float = 0.0
+    reference_point: dict[str, float] = {}
+    """Objective or cost → where hypervolumes are measured from, in its unit; named before the sweep
+    and never moved with the data. For what is not named see `analysis.hypervolume`."""
+    max_cost: dict[str, float] = {}
+    """Cost → the most that a configuration may cost, in the cost's unit. What costs more, or what
+    has no such figure, is not offered."""
+    weights: dict[str, float] = {}
+    """Objective or cost → what one unit of it is worth to the user, for a choice by weights that is
+    shown beside the decision; empty: none is."""
 
 
 class SpaceDimension(StrictModel):
@@ -242,6 +283,9 @@ class SweepRecord(StrictModel):
     one look, with a fixed number of seeds."""
     looks: tuple[LookRecord, ...] = ()
     """The looks that were made."""
+    objectives: tuple[GivenObjective, ...] = ()
+    """Of a table from elsewhere (`sweep import`): its runs have figures in `metrics` and no item
+    scores. Empty: a sweep of ours, whose figures all come from item scores."""
     runs: tuple[RunRecord, ...]
     test_opened: int = 0
     """How often these test items were opened, across sweeps."""

@@ -47,6 +47,8 @@ class RegisteredScorer(StrictModel):
     """Item scores lie in [0, 1]: differences are told in points of a hundred."""
     one_tokenizer: bool = False
     """Comparable only between models that give every text the same tokens."""
+    per_byte: bool = False
+    """Choices are ranked by their log-likelihood per byte."""
     behaviour_only: bool = False
     """It tells nothing good or bad by itself, so it measures neither gain nor forgetting."""
 
@@ -126,6 +128,7 @@ _REGISTERED = (
         ),
         needs="choices",
         item=f"{_HERE}.choices:multiple_choice_normalised",
+        per_byte=True,
         suite=f"{_HERE}.choices:calibration_normalised",
         fits="choices",
     ),

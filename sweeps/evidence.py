@@ -194,6 +194,11 @@ def _record(
         numerics=report.numerics
         if report
         else {k: str(v) for k, v in runtime.items() if v is not None},
+        answers=tuple(
+            r.answers_path
+            for r in (report, test.last_report if test else None)
+            if r is not None and r.answers_path is not None
+        ),
         reused_from=run.reused_from,
         made_from=made_from,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keepgain.core.answers import texts_path
 from keepgain.core.config import Runtime
 from keepgain.core.errors import UserError
 from keepgain.core.record import RungReport
@@ -69,7 +70,7 @@ def finished_elsewhere(
 
 def take_over(finished: Finished, folder: Path) -> None:
     """Links the run's files into the sweep in `folder`; they are never written to again."""
-    for path in _files(finished.run):
+    for path in [*_files(finished.run), *_texts(finished)]:
         source, target = finished.folder / path, folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -88,8 +89,17 @@ def _files(run: RunState) -> list[str]:
     last = run.reports[-1]
     paths = [path for r in run.reports for path in (r.items_path, r.losses_path) if path]
     paths += [c.items_path for c in last.candidates]
+    if last.answers_path is not None:
+        paths.append(last.answers_path)
     folder = last.model_folder
     return paths if folder is None else [*paths, folder]
+
+
+def _texts(finished: Finished) -> list[str]:
+    """Of the items that it answered, where they were kept."""
+    suites = finished.run.asked.config.get("suites", ())
+    paths = [texts_path(finished.folder, suite["digest"]) for suite in suites]
+    return [str(p.relative_to(finished.folder)) for p in paths if p.exists()]
 
 
 def _has_numerics(run: RunState, numerics: Mapping[str, Any]) -> bool:

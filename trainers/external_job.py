@@ -7,6 +7,7 @@ from keepgain.core.items import write_items
 from keepgain.core.record import RungReport
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import TrainRequest
+from keepgain.trainers.answers import keep_answers
 from keepgain.trainers.cost import figures
 from keepgain.trainers.exam import Exam
 from keepgain.trainers.external import trained_elsewhere
@@ -88,6 +89,7 @@ def train_elsewhere(
         final=True,
         metrics={**summary.metrics, **loss},
         items_path=str(items.relative_to(sweep)),
+        answers_path=keep_answers(folder / "answers.parquet", results, sweep),
         model_folder=None if kept is None else str(kept.relative_to(sweep)),
         # Without peak memory: the trainer's is not known.
         cost={

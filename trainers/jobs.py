@@ -15,6 +15,7 @@ from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
+from keepgain.trainers.answers import keep_answers
 from keepgain.trainers.candidates import score_candidates
 from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
 from keepgain.trainers.data import DataCache
@@ -134,6 +135,9 @@ class Jobs:
                 _remove_checkpoints(folder, keep=kept)
         warnings += run.warnings()
         summary = summarise(results)
+        answers = None
+        if leads and final:
+            answers = keep_answers(folder / "answers.parquet", results, sweep)
         return RungReport(
             run_key=run.key,
             rung=rung,
@@ -147,6 +151,7 @@ class Jobs:
             },
             items_path=str(items.relative_to(sweep)),
             losses_path=None if apart is None else str(apart.relative_to(sweep)),
+            answers_path=answers,
             stopped_early=run.progress.stopped_at,
             checkpoint=None if kept is None else str(kept.relative_to(sweep)),
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
@@ -208,6 +213,7 @@ class Jobs:
         # A trained run may be scored again on other items: its rungs' files stay as they are.
         items = folder / f"items-score-{config.trial_id}.parquet"
         write_items(items, [(request.report_as, r.scores) for r in results])
+        answers = folder / f"answers-score-{config.trial_id}.parquet"
         summary = summarise(results)
         own = {"parameters": float(count_parameters(model)["parameters"])}
         tags = tags_of(config.runtime, numerics, model)
@@ -222,6 +228,7 @@ class Jobs:
             final=True,
             metrics=summary.metrics,
             items_path=str(items.relative_to(sweep)),
+            answers_path=keep_answers(answers, results, sweep),
             cost=cost_of(model, numerics, summary, config.runtime, own),
             numerics=tags,
             hardware=hardware_label(numerics.device),

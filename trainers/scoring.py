@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import nn
 
+from keepgain.core.answers import Answers
 from keepgain.core.config import Measures, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.items import ItemScores
@@ -62,6 +63,10 @@ class SuiteResult:
     """None where nothing is generated."""
     generated: Mapping[str, float] = field(default_factory=dict)
     """Figures of the generated answers as such; empty where nothing is generated."""
+    answers: Answers | None = None
+    """None where the model is asked for no answer, but for how likely given ones are."""
+    rows: Sequence[Row] = ()
+    """The items."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,20 @@ def score_suite(
         details=details,
         generation=made,
         generated=_generation_figures(made, asked.given, items.rows) if made else {},
+        answers=_answers(items, asked.given, kind.needs, kind.per_byte),
+        rows=items.rows,
     )
+
+
+def _answers(
+    items: SuiteItems, given: Sequence[Any], needs: Needs, per_byte: bool
+) -> Answers | None:
+    """What was generated, or the likeliest choices."""
+    if needs not in ("generation", "choices"):
+        return None
+    texts = [g if needs == "generation" else g.likeliest(per_byte) for g in given]
+    ids = tuple(row.id for row in items.rows)
+    return Answers(items.suite.name, items.suite.split, items.suite.digest, ids, tuple(texts))
 
 
 def _function_of(suite: SuiteRef, options: ScorerOptions) -> Callable[[Any, Row, Any], float]:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from keepgain.core.answers import read_answers, read_texts
 from keepgain.core.config import LoraSettings, ScoreConfig, ScorerOptions
 from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.items import read_items
 from keepgain.core.rows import Row
 from keepgain.core.scorers import SCORERS, scorer
 from keepgain.core.users_code import load_function
@@ -204,6 +206,7 @@ def test_a_run_reports_every_kind_of_scorer_and_its_saved_model_scores_the_same(
     suites = (
         tiny.suite(tmp_path, "choices", choice_rows(6), "multiple_choice"),
         tiny.suite(tmp_path, "labels", label_rows(6), "classification", options=LABELS),
+        tiny.suite(tmp_path, "sums", tiny.sums(3), "exact_match"),
         tiny.suite(tmp_path, "drift", tiny.words(4), "kl_from_base", measures="behaviour"),
     )
     config = tiny.trial(
@@ -216,6 +219,15 @@ def test_a_run_reports_every_kind_of_scorer_and_its_saved_model_scores_the_same(
     assert trained.metrics["validation/drift"] > 0
     assert 0 <= trained.metrics["detail/validation/choices/ece"] <= 1
     assert trained.metrics["detail/validation/labels/n/yes"] == 3
+    assert trained.answers_path is not None
+    kept = {a.suite: a for a in read_answers(tmp_path / trained.answers_path)}
+    assert set(kept) == {"choices", "labels", "sums"}  # KL asks for no answer
+    texts = {name: read_texts(tmp_path, a.digest) for name, a in kept.items()}
+    scores = {s.suite: s.values for _, s in read_items(tmp_path / trained.items_path)}
+    for name, a in kept.items():
+        right = [g == texts[name][i].reference for i, g in zip(a.item_ids, a.given, strict=True)]
+        assert right == scores[name].astype(bool).tolist()
+    assert texts["labels"]["l1"].question == "is 1 odd?:"
 
     def scored(checkpoint: str | None) -> dict[str, float]:
         asked = ScoreConfig(model=llama, suites=suites, checkpoint=checkpoint)

@@ -27,21 +27,25 @@ class ChoiceLikelihoods:
         """`logs` over the UTF-8 bytes of the choices."""
         return self.logs / np.array([len(t.encode()) for t in self.texts], dtype=np.float64)
 
+    def likeliest(self, per_byte: bool = False) -> str:
+        """The choice that the model would give; of equal ones the first."""
+        return self.texts[int(np.argmax(self.per_byte if per_byte else self.logs))]
+
 
 def multiple_choice(given: ChoiceLikelihoods, row: Row, _: ScorerOptions) -> float:
     """1 if the right choice is the likeliest; of equal ones the first counts."""
-    return float(given.texts[int(np.argmax(given.logs))] == row.answer)
+    return float(given.likeliest() == row.answer)
 
 
 def multiple_choice_normalised(given: ChoiceLikelihoods, row: Row, _: ScorerOptions) -> float:
     """As `multiple_choice`, by the log-likelihood per byte, so that short choices are not
     favoured (acc_norm of lm-evaluation-harness)."""
-    return float(given.texts[int(np.argmax(given.per_byte))] == row.answer)
+    return float(given.likeliest(per_byte=True) == row.answer)
 
 
 def classification(given: ChoiceLikelihoods, row: Row, _: ScorerOptions) -> float:
     """1 if the right label is the likeliest."""
-    return float(given.texts[int(np.argmax(given.logs))] == row.answer.strip())
+    return float(given.likeliest() == row.answer.strip())
 
 
 def calibration(
@@ -62,7 +66,7 @@ def classification_report(
     given: Sequence[ChoiceLikelihoods], rows: Sequence[Row], scores: Floats, options: ScorerOptions
 ) -> dict[str, float]:
     """`class_report` of the likeliest labels, and their `ece`."""
-    predicted = [g.texts[int(np.argmax(g.logs))] for g in given]
+    predicted = [g.likeliest() for g in given]
     return class_report([r.answer.strip() for r in rows], predicted, options.labels) | {
         "ece": _ece_of([g.logs for g in given], scores)
     }
