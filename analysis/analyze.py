@@ -1,26 +1,34 @@
 """From evidence to everything that is shown: rows, sizes and the decision, computed once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from keepgain.analysis import objectives
+from keepgain.analysis.best_of_k import Curve, curves
+from keepgain.analysis.choosing import Choices, choices
 from keepgain.analysis.churn import Churn
+from keepgain.analysis.costs import budget_cost
 from keepgain.analysis.decide import Decision, decide, decision_split
 from keepgain.analysis.edges import Edge, edges
 from keepgain.analysis.effort import Effort, efforts, unequal_effort
-from keepgain.analysis.fronts import Place, across_sizes, within_size
-from keepgain.analysis.measures import Measures
-from keepgain.analysis.objectives import Objective
+from keepgain.analysis.fronts import WITHIN, Front, Place, across_sizes, within_size
+from keepgain.analysis.measures import Drop, Measures
+from keepgain.analysis.objectives import Objective, describe
 from keepgain.analysis.overfitting import Overfitting, overfitting
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
+from keepgain.analysis.scaling import Scaling, scaling
 from keepgain.analysis.served import AsServed, as_served, cautions_of
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
-from keepgain.analysis.table import Configuration, Exclusion, build_table
+from keepgain.analysis.table import Configuration, Exclusion, Table, build_table
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, Question, SweepRecord
+
+if TYPE_CHECKING:
+    from keepgain.analysis.given_table import GivenTable
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,15 @@ class Row:
     """On the split of the decision; empty for rows of another."""
     churn: tuple[Churn, ...] = ()
     """Of trials and reference arms, on the row's split."""
+    descriptions: Mapping[str, Estimate] = field(default_factory=dict)
+    """See `objectives.DESCRIPTIONS`; of trials, on the row's split."""
+
+    @property
+    def replicates(self) -> int:
+        """Runs behind its figures; of a table from elsewhere, rows."""
+        if self.split is not None:
+            return self.who.seeds(self.split)
+        return max((e.n_seeds for e in self.estimates.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,8 @@ class SizeRow:
     probability_adequate: float | None
     on_front: bool
     """On the front of (task score, general score, cost) across sizes and reference arms."""
+    worst: Drop | None = None
+    """The largest drop of a forgetting suite; None: none was measured."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,19 @@ class Analysis:
     cautions: tuple[str, ...] = ()
     """What puts the search itself in doubt, or speaks against serving the decision's trial as the
     spec asks, a sentence each; the decision's reason ends with it."""
+    fronts: Mapping[str, Front] = field(default_factory=dict)
+    """Field (`MODEL / SPLIT`) → its front."""
+    levels: Front | None = None
+    """The front across the sizes' candidates, bases and reference arms."""
+    choices: tuple[Choices, ...] = ()
+    """One per base model with a front on the split of the decision."""
+    best_of_k: tuple[Curve, ...] = ()
+    """One per base model that was searched."""
+    scaling: Scaling | None = None
+    """None: of a table from elsewhere."""
+    given: "GivenTable | None" = None
+    """Of a table from elsewhere (`sweep import`): its figures, which are all there is; then the
+    estimates of rows and sizes are those of the declared objectives, and no row has a split."""
 
 
 def analyze(
@@ -82,6 +114,9 @@ def analyze(
     delta: float | None = None,
     max_forgetting: float | None = None,
     split: Split | None = None,
+    min_gain: float | None = None,
+    budget_usd: float | None = None,
+    objectives: Sequence[str] = (),
 ) -> Analysis:
     """Decides on a sweep.
 
@@ -90,15 +125,39 @@ def analyze(
         delta: Overrides the question's.
         max_forgetting: Overrides the question's.
         split: Decide on this split; None: test if there are confirmed test scores.
+        min_gain: Overrides the question's.
+        budget_usd: The most that a configuration may cost, in US dollars: of the question's cost if
+            that is in dollars (serving), else `usd`, one training. What has no such figure is not
+            offered.
+        objectives: Of all fronts, by name, costs too; empty: gain and forgetting within a size,
+            task score, general score and the question's cost across sizes. The decision does not
+            depend on them.
 
     Raises:
-        UserError: The split asked for has no scores.
+        UserError: The split asked for has no scores; an unknown objective; no configuration has the
+            cost that the budget limits.
     """
-    changes = {"delta": delta, "max_forgetting": max_forgetting}
+    changes = {"delta": delta, "max_forgetting": max_forgetting, "min_gain": min_gain}
     question = evidence.sweep.question.model_copy(
         update={k: v for k, v in changes.items() if v is not None}
     )
+    if evidence.sweep.objectives:
+        from keepgain.analysis.given import analyze_given  # it makes an `Analysis` too
+
+        if split is not None:
+            raise UserError(
+                f"sweep '{evidence.sweep.id}' comes from a table, which has no splits.",
+                hint="Leave --split out.",
+            )
+        if min_gain is not None:
+            raise UserError(
+                f"sweep '{evidence.sweep.id}' comes from a table, which has no base to gain on.",
+                hint="Leave --min-gain out.",
+            )
+        return analyze_given(evidence.sweep, question, budget_usd=budget_usd, wanted=objectives)
     table = build_table(evidence)
+    if budget_usd is not None:
+        question = _within_budget(table, question, budget_usd)
     if split is not None and split not in table.suites:
         raise UserError(
             f"sweep '{evidence.sweep.id}' has no {split} scores.",
@@ -119,13 +178,14 @@ def analyze(
     if lost := cautions_of(served, decision.trial):
         cautions = (*cautions, *lost)
         decision = replace(decision, reason=" ".join((decision.reason, *lost)))
-    rows = _rows(measures, question, decided_on, split)
+    rows, fronts = _rows(measures, question, decided_on, split, objectives)
+    sizes, levels = _sizes(measures, question, decision, objectives)
     return Analysis(
         sweep=evidence.sweep,
         question=question,
-        objectives=objectives.describe(evidence.sweep.suites),
+        objectives=describe(evidence.sweep.suites),
         rows=rows,
-        sizes=_sizes(measures, question, decision),
+        sizes=sizes,
         decision=decision,
         excluded=table.excluded,
         warnings=_warnings(measures, decided_on),
@@ -137,7 +197,28 @@ def analyze(
         overfitting=overfitting(evidence),
         served=served,
         cautions=cautions,
+        fronts=fronts,
+        levels=levels,
+        choices=tuple(
+            choices(measures, decided_on, m.name, fronts[place], question)
+            for m in evidence.sweep.models
+            if (place := f"{m.name} / {decided_on}") in fronts
+        ),
+        best_of_k=curves(measures, question),
+        scaling=scaling(
+            measures, decided_on, [s.size.candidate for s in sizes if s.size.candidate is not None]
+        ),
     )
+
+
+def _within_budget(table: Table, question: Question, budget_usd: float) -> Question:
+    name = budget_cost(question)
+    if not any(name in c.cost for c in table.configurations):
+        raise UserError(
+            f"a budget limits {name}, which nothing in sweep '{table.sweep.id}' has.",
+            hint="It needs `prices: {gpu_hour_usd: ...}` in the spec, and for `usd` a GPU.",
+        )
+    return question.model_copy(update={"max_cost": {**question.max_cost, name: budget_usd}})
 
 
 def _cautions(checks: tuple[RungCheck, ...], unequal: str | None, stopped: bool) -> tuple[str, ...]:
@@ -163,9 +244,17 @@ def _edges(rows: tuple[Row, ...], decision: Decision, sweep: SweepRecord) -> tup
 
 
 def _rows(
-    measures: Measures, question: Question, decided_on: Split, forced: Split | None
-) -> tuple[Row, ...]:
-    """All configurations: by base model as the record lists them, then by rank, arms first."""
+    measures: Measures,
+    question: Question,
+    decided_on: Split,
+    forced: Split | None,
+    wanted: Sequence[str],
+) -> tuple[tuple[Row, ...], Mapping[str, Front]]:
+    """All configurations: by base model as the record lists them, then by rank, arms first.
+
+    With the front of each field.
+    """
+    fronts: dict[str, Front] = {}
     places: dict[tuple[str, Split], dict[str, Place]] = {}
     rows = []
     for who in measures.table.configurations:
@@ -174,11 +263,14 @@ def _rows(
             rows.append(Row(who, None, dict.fromkeys(objectives.NAMES, Estimate()), None))
             continue
         if (who.model, split) not in places:
-            places[who.model, split] = within_size(measures, split, who.model, question)
+            front, placed = within_size(measures, split, who.model, question, wanted or WITHIN)
+            places[who.model, split] = placed
+            fronts[next(iter(placed.values())).field] = front
         place = places[who.model, split][who.trial_id]
         slices = measures.slices(who, split) if split == decided_on else ()
         churn = () if who.kind == "base" else measures.churn(who, split)
-        rows.append(Row(who, split, measures.estimates(who, split), place, slices, churn))
+        told = measures.descriptions(who, split) if who.kind == "trial" else {}
+        rows.append(Row(who, split, measures.estimates(who, split), place, slices, churn, told))
     order = {m.name: n for n, m in enumerate(measures.table.sweep.models)}
     kinds = {"base": 0, "reference": 1, "trial": 2}
     rows.sort(
@@ -190,7 +282,7 @@ def _rows(
             r.who.trial_id,
         )
     )
-    return tuple(rows)
+    return tuple(rows), fronts
 
 
 def _shown_on(who: Configuration, decided_on: Split, forced: Split | None) -> Split | None:
@@ -202,21 +294,30 @@ def _shown_on(who: Configuration, decided_on: Split, forced: Split | None) -> Sp
     return None
 
 
-def _sizes(measures: Measures, question: Question, decision: Decision) -> tuple[SizeRow, ...]:
+def _sizes(
+    measures: Measures, question: Question, decision: Decision, wanted: Sequence[str]
+) -> tuple[tuple[SizeRow, ...], Front]:
     split = decision.split
     sizes = decision.verdict.sizes
     arms = [c for c in measures.table.configurations if c.kind != "trial" and c.has(split)]
     candidates = [s.candidate for s in sizes if s.candidate is not None]
-    front = across_sizes(measures, split, [*candidates, *arms], question.cost)
-    return tuple(
+    front = across_sizes(measures, split, [*candidates, *arms], question, wanted or None)
+    rows = tuple(
         SizeRow(
             size=size,
             estimates=measures.estimates(size.candidate, split) if size.candidate else {},
             probability_adequate=decision.probabilities.get(size.model),
-            on_front=size.candidate is not None and size.candidate.trial_id in front,
+            on_front=size.candidate is not None and size.candidate.trial_id in front.ids,
+            worst=_worst(measures, size.candidate, split),
         )
         for size in sizes
     )
+    return rows, front
+
+
+def _worst(measures: Measures, who: Configuration | None, split: Split) -> Drop | None:
+    drops = [] if who is None else measures.drops(who, split)
+    return max(drops, key=lambda d: d.value, default=None)
 
 
 def _warnings(measures: Measures, split: Split) -> tuple[str, ...]:

@@ -34,6 +34,23 @@ class Churn:
     """Right before, wrong after."""
     won: Estimate
     """Wrong before, right after."""
+    beyond_chance: tuple[float, float] | None = None
+    """`lost` and `won` less what guessing gives; None where the suite has no chance level."""
+
+
+def beyond_chance(share: float, before: float, after: float, chance: float) -> float:
+    """Flips of one direction less those of a model that knows an item or guesses.
+
+    With k = 1 / chance answers to choose from, a guess before and a guess after are independent,
+    and ``(1 - before)(1 - after) / (k - 1)`` of the items flip in either direction by luck alone;
+    not below 0 (Harmon et al. 2025, arXiv 2510.17776, in words).
+
+    Args:
+        share: Of the items that flipped.
+        before: Score before, `after` after.
+        chance: Score of guessing, in (0, 1).
+    """
+    return max(0.0, share - (1 - before) * (1 - after) * chance / (1 - chance))
 
 
 def flip_block(flip: Flip, suite: SuiteItems, scores: Floats, base: Floats | None) -> Block | None:

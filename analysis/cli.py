@@ -9,33 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keepgain.analysis.asked import DECISION, Asked, asked
+from keepgain.analysis.asked import parser as _parser
 from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, KeepgainError
 
 if TYPE_CHECKING:
     from keepgain.analysis.analyze import Analysis
-    from keepgain.core.record import Evidence
+    from keepgain.analysis.grid import View
+    from keepgain.core.record import Evidence, RecordReader
+    from keepgain.core.store.location import StoreLocation
 
 EXAMPLE = Path(__file__).parent / "example"
-
-_EPILOG = """\
-examples:
-  analyze last                              the newest sweep of the store
-  analyze ticket-routing-7f3a2c --format json
-  analyze last --delta 0.05                 would a looser margin change the answer?
-  analyze last --max-forgetting 0.01        and a stricter limit on forgetting?
-  analyze last --plot front.svg             gain against forgetting, one panel a size
-  analyze --example                         a small recorded sweep, shipped with the package
-  analyze --list                            the sweeps of the store
-
-The store is --store, else KEEPGAIN_STORE or MLFLOW_TRACKING_URI, else the nearest .keepgain
-upwards.
-Exit codes: 0 a decision was printed (whatever it says), 2 the input cannot be used.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     try:
         print(_run(options), end="")
     except KeepgainError as error:
@@ -52,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> str:
     if options.list:
         return _list(options.store)
-    evidence = _evidence(options)
+    wanted = asked(options)
+    evidence, folders = _load(wanted, options)
     from keepgain.analysis.analyze import analyze
 
     analysis = analyze(
@@ -60,13 +50,91 @@ def _run(options: argparse.Namespace) -> str:
         delta=options.delta,
         max_forgetting=options.max_forgetting,
         split=options.split,
+        min_gain=options.min_gain,
+        budget_usd=options.budget_usd,
+        objectives=options.objectives or (),
     )
+    if analysis.given is not None:
+        _refuse_without_items(analysis, wanted.view, options)
+    if wanted.view != DECISION:
+        return _rendered_view(
+            analysis, _view(wanted, options, evidence, analysis, folders), options
+        )
     if options.plot is not None:
         from keepgain.analysis.plots import save
 
         save(analysis, options.plot)
         print(f"analyze: wrote {options.plot}", file=sys.stderr)
+    if options.report is not None:
+        from keepgain.analysis.report.file import write
+
+        write(evidence, analysis, options.report, store=options.store, words=_source(options))
+        print(f"analyze: wrote {options.report}", file=sys.stderr)
     return _rendered(analysis, options.format)
+
+
+def _source(options: argparse.Namespace) -> tuple[str, ...]:
+    """The words that name what a report is of, where its sweep's id and store do not."""
+    if options.example:
+        return ("--example",)
+    together = (word for other in options.others for word in ("--with", other))
+    return (asked(options).sweep, *together) if options.others else ()
+
+
+def _refuse_without_items(analysis: "Analysis", view: str, options: argparse.Namespace) -> None:
+    """A table from elsewhere has figures alone: its decision shows all that can be shown."""
+    from keepgain.core.errors import UserError
+
+    asked_for = view if view != DECISION else "--plot" if options.plot is not None else None
+    if asked_for is not None:
+        raise UserError(
+            f"sweep '{analysis.sweep.id}' comes from a table: {asked_for} needs item scores.",
+            hint=f"`analyze {analysis.sweep.id}` shows all its rows, and --format csv or json too.",
+        )
+
+
+def _view(
+    wanted: Asked,
+    options: argparse.Namespace,
+    evidence: "Evidence",
+    analysis: "Analysis",
+    folders: dict[str, Path],
+) -> "View":
+    """Each view imports what it needs, and nothing else."""
+    if wanted.view == "trials":
+        from keepgain.analysis.views.trials import Selection, trials_view
+
+        chosen = Selection(options.model, options.sort, options.top, options.objectives or ())
+        return trials_view(analysis, chosen)
+    if wanted.view == "compare":
+        from keepgain.analysis.views.compare import compare_view
+
+        first, second = wanted.operands
+        return compare_view(evidence, analysis, first, second, options.split or "validation")
+    if wanted.view == "items":
+        from keepgain.analysis.views.chosen import DEFAULT_LIMIT, Wanted
+        from keepgain.analysis.views.items import items_view
+
+        items = Wanted(
+            suite=options.suite,
+            where=options.where or "worse",
+            trial=options.trial,
+            slice=options.slice,
+            limit=options.limit or DEFAULT_LIMIT,
+            split=options.split or "validation",
+        )
+        return items_view(evidence, analysis, items, folders)
+    if wanted.view == "sizes":
+        from keepgain.analysis.views.sizes import sizes_view
+
+        return sizes_view(analysis)
+    if wanted.view == "why":
+        from keepgain.analysis.views.why import why_view
+
+        return why_view(evidence, analysis)
+    from keepgain.analysis.views.curves import curves_view
+
+    return curves_view(evidence, analysis)
 
 
 def _rendered(analysis: "Analysis", form: str) -> str:
@@ -85,27 +153,63 @@ def _rendered(analysis: "Analysis", form: str) -> str:
     return render.text(analysis)
 
 
-def _evidence(options: argparse.Namespace) -> "Evidence":
+def _rendered_view(analysis: "Analysis", view: "View", options: argparse.Namespace) -> str:
+    if options.format == "json":
+        from keepgain.analysis.contract import view_to_json
+
+        return view_to_json(analysis, view) + "\n"
+    from keepgain.analysis import render
+
+    if options.format == "md":
+        return render.view_markdown(view)
+    if options.format == "csv":
+        return render.view_csv(view)
+    if sys.stdout.isatty():
+        return render.view_text(view, width=render.terminal_width(), colour=True)
+    return render.view_text(view)
+
+
+def _load(wanted: Asked, options: argparse.Namespace) -> tuple["Evidence", dict[str, Path]]:
+    """The evidence, and run key → folder of its sweep, where that is at hand."""
     if options.example:
         from keepgain.core.store.record_files import load_folder
 
-        return load_folder(EXAMPLE)
-    from keepgain.core.errors import UserError
+        return load_folder(EXAMPLE), {}
     from keepgain.core.store.location import resolve_store
     from keepgain.core.store.reader import open_reader
 
     location = resolve_store(options.store)
-    reader = open_reader(location)
-    sweep = options.sweep
-    if sweep == "last":
-        known = reader.sweep_ids()
-        if not known:
-            raise UserError(
-                f"store {location.display} holds no sweep (found by {location.described}).",
-                hint="`sweep run` records one; name another store with --store.",
-            )
-        sweep = known[0]
-    return reader.load(sweep)
+    reader = open_reader(location, _say)
+    ids = [_id(given, reader, location) for given in (wanted.sweep, *options.others)]
+    found = [(reader.load(i), location.sweep_folder(i)) for i in dict.fromkeys(ids)]
+    if len(found) == 1:
+        evidence, folder = found[0]
+        return evidence, {r.run_key: folder for r in evidence.sweep.runs}
+    from keepgain.analysis.together import read_as_one
+
+    given = {k: getattr(options, k) is not None for k in ("delta", "max_forgetting", "min_gain")}
+    merged = read_as_one([e for e, _ in found], given={k for k, yes in given.items() if yes})
+    folders = {key: found[n][1] for key, n in merged.came_from.items()}
+    return merged.evidence, folders
+
+
+def _say(line: str) -> None:
+    """Progress, and where figures come from; results alone go to the standard output."""
+    print(f"analyze: {line}", file=sys.stderr, flush=True)
+
+
+def _id(given: str, reader: "RecordReader", location: "StoreLocation") -> str:
+    if given != "last":
+        return given
+    known = reader.sweep_ids()
+    if not known:
+        from keepgain.core.errors import UserError
+
+        raise UserError(
+            f"store {location.display} holds no sweep (found by {location.described}).",
+            hint="`sweep run` records one; name another store with --store.",
+        )
+    return known[0]
 
 
 def _list(store: str | None) -> str:
@@ -117,67 +221,6 @@ def _list(store: str | None) -> str:
     if not known:
         print(f"analyze: store {location.display} holds no sweep.", file=sys.stderr)
     return "".join(f"{sweep}\n" for sweep in known)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="analyze",
-        description="Which model size and settings to fine-tune with, or that it is not worth it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "sweep", nargs="?", default="last", metavar="ID", help="sweep id, or `last` (default)"
-    )
-    parser.add_argument("--store", help="folder or tracking URI that holds the sweep")
-    parser.add_argument(
-        "--format", choices=("text", "json", "md", "csv"), default="text", help="default: text"
-    )
-    parser.add_argument(
-        "--delta",
-        type=_margin,
-        metavar="X",
-        help="task score that a smaller size may lose, in the suite's unit",
-    )
-    parser.add_argument(
-        "--max-forgetting",
-        type=_margin,
-        metavar="X",
-        help="largest drop allowed on any general suite, in its unit (overrides the question)",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("validation", "test"),
-        help="decide on this split (default: test where confirmed trials have it)",
-    )
-    parser.add_argument(
-        "--plot",
-        type=_figure,
-        metavar="FILE",
-        help="also draw gain against forgetting (.svg, .png)",
-    )
-    parser.add_argument("--example", action="store_true", help="analyse the shipped example")
-    parser.add_argument("--list", action="store_true", help="list the sweeps of the store")
-    return parser
-
-
-def _margin(given: str) -> float:
-    try:
-        value = float(given)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{given}' is not a number of at least 0, such as 0.02")
-    return value
-
-
-def _figure(given: str) -> Path:
-    path = Path(given)
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise argparse.ArgumentTypeError(f"'{given}' must end with .svg or .png")
-    if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder of '{given}' does not exist")
-    return path
 
 
 assert EXIT_BAD_INPUT == 2  # argparse ends with 2 on its own

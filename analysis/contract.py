@@ -13,6 +13,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
+from keepgain.analysis.contract_inference import (
+    InferencePart,
+    inference_part,
+    seed_variance_part,
+)
 from keepgain.analysis.contract_parts import (
     AgreementPart,
     CandidatePart,
@@ -32,7 +37,23 @@ from keepgain.analysis.contract_parts import (
     SlicePart,
     SweepPart,
     TrialPart,
+    estimate_part,
 )
+from keepgain.analysis.contract_sizes import (
+    ChoicePart,
+    CurvePart,
+    FrontPart,
+    ScalingPart,
+    TradePart,
+    check_parts,
+    choice_parts,
+    curve_parts,
+    front_parts,
+    scaling_part,
+    trade_parts,
+)
+from keepgain.analysis.grid import View
+from keepgain.analysis.objectives import describe_descriptions
 from keepgain.analysis.overfitting import Overfitting
 from keepgain.analysis.rung_check import Agreement, RungCheck
 from keepgain.analysis.served import AsServed
@@ -48,6 +69,8 @@ class Contract(StrictModel):
     schema_: Literal[1] = 1
     sweep: SweepPart
     objectives: list[ObjectivePart]
+    descriptions: list[ObjectivePart]
+    """Figures of trials by which nothing is decided."""
     trials: list[TrialPart]
     sizes: list[SizePart]
     slices: list[SlicePart]
@@ -60,6 +83,12 @@ class Contract(StrictModel):
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
     effort: list[EffortPart]
+    fronts: list[FrontPart]
+    choices: list[ChoicePart]
+    trades: list[TradePart]
+    best_of_k: list[CurvePart]
+    scaling: ScalingPart | None
+    inference: InferencePart
     looks: list[LookRecord]
     """Of an adaptive confirmation; empty without."""
     excluded: list[ExcludedPart]
@@ -69,27 +98,27 @@ def to_contract(analysis: Analysis) -> Contract:
     """The analysis as the contract's model."""
     sweep, decision = analysis.sweep, analysis.decision
     return Contract(
-        sweep=SweepPart(
-            id=sweep.id,
-            name=sweep.name,
-            stage=sweep.stage,
-            store=sweep.store,
-            test_opened=sweep.test_opened,
-        ),
+        sweep=_sweep(analysis),
         objectives=[
             ObjectivePart(
                 name=o.name, direction=o.direction, unit=o.unit, metric_version=o.metric_version
             )
             for o in analysis.objectives
         ],
-        trials=[_trial(row) for row in analysis.rows],
-        sizes=[_size(row, analysis.unequal_effort is not None) for row in analysis.sizes],
+        descriptions=[
+            ObjectivePart(
+                name=o.name, direction=o.direction, unit=o.unit, metric_version=o.metric_version
+            )
+            for o in describe_descriptions(sweep.suites)
+        ],
+        trials=[trial_part(row) for row in analysis.rows],
+        sizes=[_size(row, analysis) for row in analysis.sizes],
         slices=[
             SlicePart(
                 trial=row.who.trial_id,
                 **asdict(s.of),
-                score=_estimate(s.score),
-                gain=_estimate(s.gain),
+                score=estimate_part(s.score),
+                gain=estimate_part(s.gain),
             )
             for row in analysis.rows
             for s in row.slices
@@ -99,8 +128,10 @@ def to_contract(analysis: Analysis) -> Contract:
                 trial=row.who.trial_id,
                 split=row.split,
                 suite=c.suite,
-                right_to_wrong=_estimate(c.lost),
-                wrong_to_right=_estimate(c.won),
+                right_to_wrong=estimate_part(c.lost),
+                wrong_to_right=estimate_part(c.won),
+                right_to_wrong_beyond_chance=c.beyond_chance and c.beyond_chance[0],
+                wrong_to_right_beyond_chance=c.beyond_chance and c.beyond_chance[1],
             )
             for row in analysis.rows
             for c in row.churn
@@ -124,6 +155,12 @@ def to_contract(analysis: Analysis) -> Contract:
         rung_checks=[_rung_check(c) for c in analysis.rung_checks],
         edges=[EdgePart(**asdict(e)) for e in analysis.edges],
         effort=[EffortPart(**asdict(e)) for e in analysis.efforts],
+        fronts=front_parts(analysis),
+        choices=choice_parts(analysis),
+        trades=trade_parts(analysis),
+        best_of_k=curve_parts(analysis),
+        scaling=scaling_part(analysis),
+        inference=inference_part(decision.inference),
         looks=list(sweep.looks),
         excluded=[ExcludedPart(trial=e.trial, reason=e.reason) for e in analysis.excluded],
     )
@@ -136,7 +173,30 @@ def to_json(analysis: Analysis) -> str:
     return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _trial(row: Row) -> TrialPart:
+def view_to_json(analysis: Analysis, view: View) -> str:
+    """A view as JSON text: the sweep as in the contract, and the view's own data.
+
+    Raises:
+        ValueError: A number of the view is not finite.
+    """
+    sweep = _sweep(analysis).model_dump(mode="json")
+    data = {"schema": 1, "sweep": sweep, "view": view.name, "data": view.data}
+    return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _sweep(analysis: Analysis) -> SweepPart:
+    sweep = analysis.sweep
+    return SweepPart(
+        id=sweep.id,
+        name=sweep.name,
+        stage=sweep.stage,
+        store=sweep.store,
+        test_opened=sweep.test_opened,
+    )
+
+
+def trial_part(row: Row) -> TrialPart:
+    """One row of `trials`."""
     who, place = row.who, row.place
     return TrialPart(
         id=who.trial_id,
@@ -146,7 +206,7 @@ def _trial(row: Row) -> TrialPart:
         params=dict(who.params),
         stage=who.stage,
         split=row.split,
-        replicates=who.seeds(row.split) if row.split else 0,
+        replicates=row.replicates,
         status=who.status,
         rank=place.rank if place else None,
         rank_group=place.field if place else None,
@@ -158,6 +218,8 @@ def _trial(row: Row) -> TrialPart:
         on_front=bool(place and place.on_front),
         near_front=bool(place and place.near_front),
         front_membership=place.membership if place else None,
+        front_excluded=place.excluded if place else None,
+        descriptions=_estimates(row.descriptions),
     )
 
 
@@ -167,10 +229,12 @@ def _overfitting(found: Overfitting) -> OverfittingPart:
         comparisons=found.comparisons,
         confidence=found.confidence,
         findings=[
-            FindingPart(**{**vars(f), "loss": _estimate(f.loss), "change": _estimate(f.change)})
+            FindingPart(
+                **{**vars(f), "loss": estimate_part(f.loss), "change": estimate_part(f.change)}
+            )
             for f in found.findings
         ],
-        gaps=[GapPart(**{**vars(g), "gap": _estimate(g.gap)}) for g in found.gaps],
+        gaps=[GapPart(**{**vars(g), "gap": estimate_part(g.gap)}) for g in found.gaps],
     )
 
 
@@ -183,8 +247,8 @@ def _served(found: AsServed) -> ServedPart:
         form=found.form,
         same=found.same,
         failure=found.failure,
-        task_score_change=_estimate(found.task),
-        worst_drop=_estimate(found.drop),
+        task_score_change=estimate_part(found.task),
+        worst_drop=estimate_part(found.drop),
         worst_drop_suite=found.drop_suite,
         weight_bytes=found.weight_bytes,
         scored_weight_bytes=found.scored_weight_bytes,
@@ -208,8 +272,9 @@ def _rung_check(check: RungCheck) -> RungCheckPart:
     )
 
 
-def _size(row: SizeRow, unequal: bool) -> SizePart:
+def _size(row: SizeRow, analysis: Analysis) -> SizePart:
     size = row.size
+    variance, df = seed_variance_part(analysis.decision.inference, size.model)
     return SizePart(
         model=size.model,
         parameters=size.parameters,
@@ -217,24 +282,17 @@ def _size(row: SizeRow, unequal: bool) -> SizePart:
         objectives=_estimates(row.estimates),
         cost=_finite(size.candidate.cost) if size.candidate else {},
         probability_adequate=row.probability_adequate,
-        unequal_effort=unequal,
+        unequal_effort=analysis.unequal_effort is not None,
+        worst_suite=row.worst.suite.info.name if row.worst else None,
+        over_budget=size.over_budget,
+        checks=check_parts(analysis, row),
+        seed_variance=variance,
+        seed_df=df,
     )
 
 
 def _estimates(estimates: Any) -> dict[str, EstimatePart]:
-    return {name: _estimate(e) for name, e in estimates.items()}
-
-
-def _estimate(e: Estimate) -> EstimatePart:
-    measured = e.value is not None
-    return EstimatePart(
-        value=e.value,
-        low=e.low,
-        high=e.high,
-        n_items=e.n_items if measured else None,
-        n_seeds=e.n_seeds if measured else None,
-        interval_method=e.interval_method,
-    )
+    return {name: estimate_part(e) for name, e in estimates.items()}
 
 
 def _finite(cost: Any) -> dict[str, float]:

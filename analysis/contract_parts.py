@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
+from keepgain.analysis.contract_sizes import CheckPart
 from keepgain.analysis.decide import Status
+from keepgain.analysis.stats import Estimate
 from keepgain.core.config import Measures, ServeForm, Split
 from keepgain.core.metrics import Direction
 from keepgain.core.record import RunKind
@@ -68,6 +70,9 @@ class TrialPart(StrictModel):
     on_front: bool
     near_front: bool
     front_membership: float | None
+    front_excluded: str | None
+    """Why it is on no front: what it lacks, or the limit that it breaks."""
+    descriptions: dict[str, EstimatePart]
 
 
 class SizePart(StrictModel):
@@ -81,6 +86,14 @@ class SizePart(StrictModel):
     probability_adequate: float | None
     unequal_effort: bool
     """The sizes were not searched alike; see `effort`."""
+    worst_suite: str | None
+    """Of the largest drop."""
+    over_budget: str | None
+    """Which limit on a cost left it without a candidate."""
+    checks: list[CheckPart]
+    seed_variance: float | Literal["unknown"] | None
+    """Of a single run's task score; `unknown`: nothing of this size was trained twice."""
+    seed_df: int | None
 
 
 class SlicePart(StrictModel):
@@ -104,6 +117,9 @@ class ChurnPart(StrictModel):
     right_to_wrong: EstimatePart
     """Share of items."""
     wrong_to_right: EstimatePart
+    right_to_wrong_beyond_chance: float | None
+    """Less what guessing gives, not below 0; null without a chance level."""
+    wrong_to_right_beyond_chance: float | None
 
 
 class FindingPart(StrictModel):
@@ -231,3 +247,16 @@ class EffortPart(StrictModel):
     model: str
     trials: int
     tokens: int
+
+
+def estimate_part(e: Estimate) -> EstimatePart:
+    """A figure with its interval."""
+    measured = e.value is not None
+    return EstimatePart(
+        value=e.value,
+        low=e.low,
+        high=e.high,
+        n_items=e.n_items or None if measured else None,
+        n_seeds=e.n_seeds if measured else None,
+        interval_method=e.interval_method,
+    )

@@ -1,17 +1,25 @@
 """What a configuration costs: means over its runs, and what follows from them and from prices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keepgain.core.metrics import seconds_per_answer
-from keepgain.core.record import RunRecord, SweepRecord
+from keepgain.core.record import Question, RunRecord, SweepRecord
+
+if TYPE_CHECKING:  # a configuration's costs are made here, so `table` imports this module
+    from keepgain.analysis.table import Configuration
 
 SPEED = "generated_tokens_per_second"
 PHASES = ("prefill_tokens_per_second", "decode_tokens_per_second")
 
+Speeds = Mapping[str, Mapping[str, float]]
 
-def costs(sweep: SweepRecord, runs: Sequence[RunRecord], who: RunRecord) -> dict[str, float]:
+
+def costs(
+    sweep: SweepRecord, runs: Sequence[RunRecord], who: RunRecord, speeds: Speeds
+) -> dict[str, float]:
     """Cost name → mean over the runs that have it; size and price derived where possible.
 
     `usd_per_million_tokens` and what an answer costs follow the registry's formulas. All trials of
@@ -22,19 +30,21 @@ def costs(sweep: SweepRecord, runs: Sequence[RunRecord], who: RunRecord) -> dict
     Args:
         runs: The runs of the configuration that count.
         who: Any run of it, for its model and kind.
+        speeds: See `pooled_speeds`.
     """
     found: dict[str, float] = {}
     for name in sorted({n for run in runs for n in run.cost}):
-        found[name] = float(np.mean([run.cost[name] for run in runs if name in run.cost]))
+        each = [run.cost[name] for run in runs if name in run.cost]
+        found[name] = float(np.mean(each)) if len(each) > 1 else each[0]
     parameters = next((m.parameters for m in sweep.models if m.name == who.model), None)
     if parameters is not None:
         found.setdefault("parameters", float(parameters))
     price, speed = sweep.prices.get("gpu_hour_usd"), found.get(SPEED, 0.0)
     phases = {name: found[name] for name in PHASES if name in found}
     if who.kind != "reference":
-        speed = _pooled(sweep, who.model, SPEED) or speed
-        pooled = {name: _pooled(sweep, who.model, name) for name in phases}
-        phases |= {name: median for name, median in pooled.items() if median is not None}
+        pooled = speeds.get(who.model, {})
+        speed = pooled.get(SPEED) or speed
+        phases |= {name: pooled[name] for name in phases if name in pooled}
     if price is not None and speed > 0:
         found.setdefault("usd_per_million_tokens", 1e6 * price / (3600 * speed))
     if price is not None and "gpu_seconds" in found:
@@ -48,11 +58,34 @@ def costs(sweep: SweepRecord, runs: Sequence[RunRecord], who: RunRecord) -> dict
     return found
 
 
-def _pooled(sweep: SweepRecord, model: str, speed: str) -> float | None:
-    """Median of a speed over the trials of a base model, in tokens/s; None without any."""
-    speeds = [
-        run.cost[speed]
-        for run in sweep.runs
-        if run.kind == "trial" and run.model == model and speed in run.cost
-    ]
-    return float(np.median(speeds)) if speeds else None
+def over_budget(who: "Configuration", question: Question) -> str | None:
+    """Which limit of `question.max_cost` a configuration breaks; None: none.
+
+    A cost that is not known cannot be shown to be within a limit.
+    """
+    for name, most in question.max_cost.items():
+        cost = who.cost.get(name)
+        if cost is None:
+            return f"{name} is not known, and may be at most {most:.6g} (max_cost)"
+        if cost > most:
+            return f"{name} {cost:.6g} is above {most:.6g} (max_cost)"
+    return None
+
+
+def budget_cost(question: Question) -> str:
+    """What a budget in dollars limits: the question's cost where that is in dollars (serving), else
+    one training of the configuration (`usd`)."""
+    return question.cost if question.cost.startswith("usd") else "usd"
+
+
+def pooled_speeds(sweep: SweepRecord) -> Speeds:
+    """Base model → the median of each of its trials' speeds, in tokens/s."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in sweep.runs:
+        for name in (SPEED, *PHASES):
+            if run.kind == "trial" and name in run.cost:
+                found.setdefault(run.model, {}).setdefault(name, []).append(run.cost[name])
+    return {
+        model: {name: float(np.median(speeds)) for name, speeds in by_name.items()}
+        for model, by_name in found.items()
+    }

@@ -14,11 +14,12 @@ do_not_fine_tune   the best reference arm is at least as good; `model` and `tria
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from keepgain.analysis import objectives
 from keepgain.analysis.explain import Scene, explain
+from keepgain.analysis.inference import Inference, infer
 from keepgain.analysis.judge import Flip, Verdict, flips, judge
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import Size, forgetting_checks, probabilities
@@ -54,6 +55,7 @@ class Decision:
     verdict: Verdict
     probabilities: dict[str, float]
     """`probability_adequate` by model."""
+    inference: Inference = field(default_factory=Inference)
 
 
 def decision_split(measures: Measures, wanted: Split | None) -> Split:
@@ -95,6 +97,7 @@ def decide(
         if len(pool) <= MAX_POOL_FOR_FLIPS
         else ()
     )
+    beside = infer(measures, split, pool, question, verdict, provisional)
     scene = Scene(
         measures=measures,
         split=split,
@@ -107,6 +110,7 @@ def decide(
         flips=found,
         problems=objectives.problems(measures.table.sweep.suites),
         cautions=cautions,
+        inference=beside,
     )
     return Decision(
         status=status,
@@ -120,6 +124,7 @@ def decide(
         split=split,
         verdict=verdict,
         probabilities=sized,
+        inference=beside,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.stats import Block
 from keepgain.analysis.table import Configuration, SuiteItems
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
@@ -19,11 +20,11 @@ from keepgain.core.items import Floats
 SEED = 20260
 """Draws are part of the result: the same evidence always gives the same figures."""
 _CHUNK = 250
-"""Draws held in memory at once; more do not go faster."""
+"""Draws, or configurations, held in memory at once; more do not go faster."""
 
 
 def draw_scores(
-    measures: Measures, split: Split, who: Sequence[Configuration], draws: int
+    measures: Measures, split: Split, who: Sequence[Configuration], draws: int, seed: int = SEED
 ) -> dict[str, Floats] | None:
     """Draws of every configuration's mean score on every suite of a split.
 
@@ -33,7 +34,7 @@ def draw_scores(
     Returns:
         Suite → shape [draws, len(who)]; None if the seed variance of any trial's size is unknown.
     """
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     suites = measures.table.suites[split]
     noise = _seed_noise(measures, split, who, draws, rng)
     if noise is None:
@@ -59,8 +60,10 @@ def _item_draws(suite: SuiteItems, columns: Floats, draws: int, rng: np.random.G
     groups = int(clusters.max()) + 1
     # Sums within clusters: of the weighted scores, and of the weights as the last column.
     weighted = np.column_stack([columns * suite.weights[:, None], suite.weights])
-    sums = np.zeros((groups, weighted.shape[1]))
-    np.add.at(sums, clusters, weighted)
+    sums = weighted
+    if suite.clusters is not None:
+        sums = np.zeros((groups, weighted.shape[1]))
+        np.add.at(sums, clusters, weighted)
     drawn = np.empty((draws, columns.shape[1]))
     for start in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - start)
@@ -81,7 +84,7 @@ def _seed_noise(
 ) -> Floats | None:
     """Shape [draws, C, K suites]; zero for bases and arms, which have no training seed."""
     suites = measures.table.suites[split]
-    noise = np.zeros((draws, len(who), len(suites)))
+    noise = np.zeros((len(who), draws, len(suites)))
     for model in sorted({c.model for c in who if c.kind == "trial"}):
         pooled = measures.seed_covariance(model, split)
         if pooled is None:
@@ -90,8 +93,69 @@ def _seed_noise(
         values, vectors = np.linalg.eigh(covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         spread = np.sqrt(df / rng.chisquare(df, size=draws))
-        for column, c in enumerate(who):
-            if c.kind == "trial" and c.model == model:
-                normal = rng.standard_normal((draws, len(suites))) @ root.T
-                noise[:, column] = normal * spread[:, None] / np.sqrt(c.seeds(split))
-    return noise
+        mine = [n for n, c in enumerate(who) if c.kind == "trial" and c.model == model]
+        for at in range(0, len(mine), _CHUNK):
+            chunk = mine[at : at + _CHUNK]
+            normal = rng.standard_normal((len(chunk), draws, len(suites))) @ root.T
+            seeds = np.sqrt([who[n].seeds(split) for n in chunk])
+            noise[chunk] = normal * spread[:, None] / seeds[:, None, None]
+    return noise.swapaxes(0, 1)
+
+
+def deviations(
+    measures: Measures,
+    split: Split,
+    who: Sequence[Configuration],
+    objective: str,
+    draws: int,
+    *,
+    seeds: bool = True,
+    seed: int = SEED,
+) -> Floats:
+    """Joint draws of the errors of one objective of many configurations.
+
+    Items by the Gaussian multiplier bootstrap, one normal weight for each item or cluster shared by
+    all configurations: their variance is `stats.mean_variance` (Chernozhukov, Chetverikov & Kato,
+    Annals of Statistics 41, 2013, for maxima over many). Seeds as in `draw_scores`. In the
+    memory of one matrix, for any number of trials.
+
+    Args:
+        who: All with this objective on `split`.
+        seeds: False: errors from items alone.
+
+    Returns:
+        Shape [draws, len(who)]; NaN for trials of a size whose seed variance is unknown.
+    """
+    rng = np.random.default_rng(seed)
+    terms = [_averaged(measures, c, split, objective) for c in who]
+    found = np.zeros((draws, len(who)))
+    for parts in zip(*terms, strict=True):
+        suite = parts[0]
+        values = np.column_stack([p.values[:, 0] for p in parts])
+        share = suite.weights / suite.weights.sum()
+        errors = share[:, None] * (values - share @ values)
+        if suite.clusters is not None:
+            sums = np.zeros((int(suite.clusters.max()) + 1, len(who)))
+            np.add.at(sums, suite.clusters, errors)
+            errors = sums
+        groups = len(errors)
+        weights = rng.standard_normal((draws, groups)) * np.sqrt(groups / max(1, groups - 1))
+        found += weights @ errors
+    for model in sorted({c.model for c in who if c.kind == "trial"} if seeds else ()):
+        at = [n for n, c in enumerate(who) if c.kind == "trial" and c.model == model]
+        pooled = measures.seed_variance(model, split, objective)
+        if pooled is None:
+            found[:, at] = np.nan
+            continue
+        size = np.sqrt(pooled.component / np.array([who[n].seeds(split) for n in at]))
+        spread = np.sqrt(pooled.df / rng.chisquare(pooled.df, size=(draws, 1)))
+        found[:, at] += rng.standard_normal((draws, len(at))) * size * spread
+    return found
+
+
+def _averaged(
+    measures: Measures, who: Configuration, split: Split, objective: str
+) -> tuple[Block, ...]:
+    blocks = measures.blocks(who, split, objective)
+    assert blocks is not None
+    return tuple(b.averaged() for b in blocks)

@@ -1,9 +1,11 @@
 """The paragraph of a decision, in plain words, made from the same figures as the tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keepgain.analysis import words
+from keepgain.analysis.inference import Inference
+from keepgain.analysis.inference_text import best_said, luck_said
 from keepgain.analysis.judge import Flip, Verdict
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import Check, Size, lost_level
@@ -30,6 +32,7 @@ class Scene:
     problems: tuple[str, ...]
     cautions: tuple[str, ...] = ()
     """Sentences on how far the search itself can be trusted."""
+    inference: Inference = field(default_factory=Inference)
 
     @property
     def scorer(self) -> str:
@@ -88,6 +91,11 @@ def _recommended(scene: Scene) -> list[str]:
         for s in scene.verdict.sizes
         if s.unscored
     ]
+    sentences += [
+        f"{_size(s)} was not offered: {s.over_budget}."
+        for s in scene.verdict.sizes
+        if s.over_budget
+    ]
     sentences.append(_forgetting(scene, pick))
     arm = scene.verdict.against_arm.get(pick.model)
     if arm is not None and arm.uncertain is not None and scene.verdict.arm is not None:
@@ -95,6 +103,9 @@ def _recommended(scene: Scene) -> list[str]:
             f"It beats the best alternative to fine-tuning, {_arm(scene.verdict.arm)}, by "
             f"{words.amount_interval(arm.uncertain, scene.scorer)}."
         )
+    told = scene.inference
+    sentences.append(luck_said(told.luck, scene.scorer))
+    sentences.append(best_said(told.best_of(None) or told.best_of(pick.model)))
     if scene.tied:
         names = words.join([c.trial_id for c in scene.tied])
         sentences.append(
@@ -164,6 +175,8 @@ def _not_resolved(scene: Scene) -> list[str]:
 def _infeasible(scene: Scene) -> list[str]:
     sentences = ["Infeasible: every size breaks a condition."]
     for size in scene.verdict.sizes:
+        if size.over_budget:
+            sentences.append(f"{size.model}: {size.over_budget}.")
         if size.candidate is None:
             continue
         broken = [c for c in (*size.checks, *_arm_check(scene, size)) if not c.holds_at_point]

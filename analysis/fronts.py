@@ -5,28 +5,36 @@ trials are compared on the test split; trials that were not confirmed on validat
 confirmed ones, too, have scores and take their places (so a rank there may be taken by a trial that
 is shown with its test figures). No field mixes splits or base models.
 
+A row that lacks an objective, or that breaks `min_gain`, `max_forgetting` or a cost limit of the
+question by its point estimate, is on no front and displaces nobody; its reason is kept.
+
 Rank rule within a field: trials within the forgetting limit first; then by layer of non-domination
-in (gain, forgetting), bases and reference arms included as rivals; then larger gain, then less
-forgetting. Exact ties share a rank and the next rank counts them (1, 1, 3). Without forgetting
-suites there is no front, and gain alone ranks.
+in (gain, forgetting) or the objectives asked for, bases and reference arms included as rivals; then
+larger gain, then less forgetting. Exact ties share a rank and the next rank counts them (1, 1, 3).
+Without forgetting suites there is no front, and gain alone ranks.
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import moocore
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.analysis.draws import draw_scores
+from keepgain.analysis.costs import over_budget
+from keepgain.analysis.hypervolume import Volume, hypervolume, reference_point
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.points import DRAWS, Mask, Points, of_measures
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 from keepgain.core.record import Question
 
-DRAWS = 1000
+WITHIN = ("gain", "forgetting")
+"""Objectives within a base model, unless others are asked for."""
+LEVELS = ("task_score", "general_score")
+"""Objectives across sizes, with the question's cost: gains have different bases (decision 18)."""
 _DECIMALS = 12
 """Means of equal item scores may differ in the last bit: that is no domination."""
 
@@ -43,6 +51,8 @@ class Place:
     """Share of draws in which it is on the front; no calibrated probability (decision 22). None
     without a replicate in its size."""
     rank: int | None = None
+    excluded: str | None = None
+    """Why it is on no front: an objective that it lacks, or the limit that it breaks."""
 
 
 def nondominated(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.bool_]:
@@ -64,6 +74,9 @@ def layers(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
     if len(points) == 0:
         return np.zeros(0, dtype=np.int64)
     rounded = np.round(points, _DECIMALS)
+    if rounded.shape[1] == 1:  # of a single column moocore 0.3 takes the highest for the best
+        best_first = -rounded[:, 0] if maximise[0] else rounded[:, 0]
+        return np.asarray(np.unique(best_first, return_inverse=True)[1], dtype=np.int64)
     return np.asarray(moocore.pareto_rank(rounded, maximise=list(maximise)), dtype=np.int64)
 
 
@@ -120,114 +133,195 @@ def _spread(gain: Floats, forgetting: Floats) -> list[int]:
     return order
 
 
+@dataclass(frozen=True)
+class Front:
+    """A set of points, those that nothing in it dominates, and those that may not stand.
+
+    Equal points stand or fall together (weak dominance removes neither). What lacks an objective or
+    breaks a limit at its point estimate is in `excluded`; it is on no front, and displaces nobody.
+    """
+
+    points: Points
+    on: Mask
+    """Shape [n], as `near`."""
+    near: Mask
+    """Would be on the front with `margin` more of the first objective."""
+    membership: Floats | None
+    """Shape [n]: share of draws on the front, NaN for what is excluded; no calibrated probability
+    (decision 22). None where the uncertainty is unknown."""
+    excluded: Mapping[str, str]
+    """Id → why."""
+    volume: Volume | None = None
+    """None without a reference point for every objective."""
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of what is on the front."""
+        return frozenset(i for i, on in zip(self.points.ids, self.on, strict=True) if on)
+
+
+def front_of(
+    points: Points,
+    *,
+    broken: Mapping[str, str] | None = None,
+    margin: float = 0.0,
+    draws: int = DRAWS,
+    reference: Mapping[str, float] | None = None,
+) -> Front:
+    """The front of any objectives.
+
+    Args:
+        broken: Id → the limit that its point estimate breaks.
+        margin: Of `near`, in the first objective's unit.
+        draws: For membership; 0: none.
+        reference: See `hypervolume`; None: no volume.
+    """
+    excluded = {**(broken or {}), **points.excluded}
+    standing = np.array([i not in excluded for i in points.ids], dtype=bool)
+    at = np.flatnonzero(standing)
+    field = points.values[at]
+    on, near = np.zeros(len(points.ids), bool), np.zeros(len(points.ids), bool)
+    on[at] = nondominated(field, points.maximise)
+    behind = at[~on[at]]
+    near[at] = on[at]  # what is on the front stays there with more of an objective
+    near[behind] = _near(points.values[behind], points.values[on], points.maximise, margin)
+    membership = _membership(points, at, draws) if draws and len(at) else None
+    volume = None
+    if reference is not None:
+        volume = hypervolume(points.values[on], points.objectives, reference)
+    return Front(points, on, near, membership, excluded, volume)
+
+
 def within_size(
-    measures: Measures, split: Split, model: str, question: Question
-) -> dict[str, Place]:
+    measures: Measures,
+    split: Split,
+    model: str,
+    question: Question,
+    names: Sequence[str] = WITHIN,
+) -> tuple[Front, dict[str, Place]]:
     """Front, membership and rank of one field.
 
     Returns:
-        Trial id → place, for all configurations of the model that have scores on the split.
+        The front, and trial id → place, for all configurations of the model that have scores on
+        the split.
+
+    Raises:
+        UserError: An unknown objective.
     """
     name = f"{model} / {split}"
     field = [c for c in measures.table.configurations if c.model == model and c.has(split)]
-    gain = [measures.point(c, split, "gain") for c in field]
-    forgetting = [measures.point(c, split, "forgetting") for c in field]
-    complete = [i for i in range(len(field)) if gain[i] is not None and forgetting[i] is not None]
-    points = np.array([(gain[i], forgetting[i]) for i in complete], dtype=np.float64).reshape(-1, 2)
-    front = nondominated(points, (True, False))
-    layer = dict(zip(complete, layers(points, (True, False)).tolist(), strict=True))
-    near = _near(points, question.delta)
-    membership = _membership(measures, split, [field[i] for i in complete])
-    ranks = _ranks(measures, split, field, gain, forgetting, layer, question)
-    position = {i: at for at, i in enumerate(complete)}
+    points = of_measures(measures, split, field, names)
+    known = any(c.kind == "base" for c in field) and any(c.kind == "trial" for c in field)
+    front = front_of(
+        points,
+        broken=limits_broken(measures, split, field, question),
+        margin=question.delta,
+        draws=DRAWS if known else 0,
+        reference=reference_point(points.objectives, question, measures.table.sweep.models),
+    )
+    at = np.flatnonzero(points.complete)
+    layer = dict(zip(at.tolist(), layers(points.values[at], points.maximise).tolist(), strict=True))
+    ranks = _ranks(measures, split, field, layer, question)
     places = {}
     for i, who in enumerate(field):
-        at = position.get(i)
+        share = None if front.membership is None else float(front.membership[i])
         places[who.trial_id] = Place(
             field=name,
-            on_front=at is not None and bool(front[at]),
-            near_front=at is not None and bool(near[at]),
-            membership=None if at is None or membership is None else float(membership[at]),
+            on_front=bool(front.on[i]),
+            near_front=bool(front.near[i]),
+            membership=None if share is None or np.isnan(share) else share,
             rank=ranks.get(i),
+            excluded=front.excluded.get(who.trial_id),
         )
-    return places
+    return front, places
 
 
 def across_sizes(
-    measures: Measures, split: Split, who: Sequence[Configuration], cost: str
-) -> frozenset[str]:
-    """Trial ids on the front of (task score, general score, cost): levels, as sizes compare.
+    measures: Measures,
+    split: Split,
+    who: Sequence[Configuration],
+    question: Question,
+    names: Sequence[str] | None = None,
+) -> Front:
+    """The front across sizes, by default of (task score, general score, cost): levels.
 
-    Objectives that the sweep did not measure are left out; a row lacking one of the others is not
-    on the front.
+    Objectives that nothing here has are left out of the default ones.
+
+    Raises:
+        UserError: An unknown objective.
     """
-    rows: list[tuple[str, list[float | None]]] = []
+    points = of_measures(measures, split, who, names or (*LEVELS, question.cost))
+    if names is None:
+        held = [k for k in range(len(points.names)) if np.isfinite(points.values[:, k]).any()]
+        points = of_measures(measures, split, who, [points.names[k] for k in held or [0]])
+    return front_of(
+        points,
+        broken=limits_broken(measures, split, who, question),
+        margin=question.delta,
+        reference=reference_point(points.objectives, question, measures.table.sweep.models),
+    )
+
+
+def limits_broken(
+    measures: Measures, split: Split, who: Sequence[Configuration], question: Question
+) -> dict[str, str]:
+    """Trial id → which limit of the question its point estimates break: gain, drop, or cost.
+
+    A model that learned nothing forgets nothing, so without limits it would be on every front.
+    """
+    found = {}
     for c in who:
-        task = _oriented(measures, c, split, "task_score")
-        general = _oriented(measures, c, split, "general_score")
-        price = c.cost.get(cost)
-        rows.append((c.trial_id, [task, general, None if price is None else -price]))
-    columns = [k for k in range(3) if any(values[k] is not None for _, values in rows)]
-    kept = [(t, [v[k] for k in columns]) for t, v in rows if all(v[k] is not None for k in columns)]
-    points = np.array([v for _, v in kept], dtype=np.float64)
-    if not kept or not columns:
-        return frozenset()
-    on = nondominated(points, [True] * len(columns))
-    return frozenset(t for (t, _), yes in zip(kept, on, strict=True) if yes)
+        gain, worst = measures.point(c, split, "gain"), measures.worst_drop(c, split)
+        limit = question.max_forgetting
+        if gain is not None and round(gain, _DECIMALS) < question.min_gain:
+            found[c.trial_id] = f"gain {gain:.3g} is below {question.min_gain:.3g} (min_gain)"
+        elif limit is not None and worst is not None and round(worst, _DECIMALS) > limit:
+            found[c.trial_id] = f"largest drop {worst:.3g} is above {limit:.3g} (max_forgetting)"
+        elif why := over_budget(c, question):
+            found[c.trial_id] = why
+    return found
 
 
-def _oriented(m: Measures, who: Configuration, split: Split, name: str) -> float | None:
-    value = m.point(who, split, name)
-    return None if value is None else m.sign(name) * value
+def _near(points: Floats, front: Floats, maximise: Sequence[bool], margin: float) -> Mask:
+    """Whether each point, given `margin` more of the first objective, would be dominated by none.
+
+    A point that the front does not dominate is dominated by nothing.
+    """
+    sign = np.where(maximise, 1.0, -1.0)
+    moved, rivals = sign * np.round(points, _DECIMALS), sign * np.round(front, _DECIMALS)
+    if points.shape[1]:
+        moved[:, 0] += margin
+    beaten = np.zeros(len(points), dtype=bool)
+    for rival in rivals:
+        beaten |= (rival >= moved).all(axis=1) & (rival > moved).any(axis=1)
+    return ~beaten
 
 
-def _near(points: Floats, delta: float) -> list[bool]:
-    """Whether each point, given `delta` more gain, would be dominated by none of the others."""
-    near = []
-    for gain, forgetting in points:
-        better_gain = points[:, 0] >= gain + delta
-        no_worse = points[:, 1] <= forgetting
-        strictly = (points[:, 0] > gain + delta) | (points[:, 1] < forgetting)
-        near.append(not bool(np.any(better_gain & no_worse & strictly)))
-    return near
-
-
-def _membership(measures: Measures, split: Split, field: Sequence[Configuration]) -> Floats | None:
-    """Share of joint draws in which each configuration is on the front; shape [len(field)]."""
-    base = next((c for c in field if c.kind == "base"), None)
-    if base is None or not any(c.kind == "trial" for c in field):
+def _membership(points: Points, at: npt.NDArray[np.int64], draws: int) -> Floats | None:
+    """Share of joint draws in which each of the rows `at` is on their front; NaN elsewhere."""
+    chunks = points.keep(at).draws(draws)
+    if chunks is None:
         return None
-    drawn = draw_scores(measures, split, field, DRAWS)
-    if drawn is None:
-        return None
-    origin = list(field).index(base)
-    gain = np.zeros((DRAWS, len(field)))
-    forgetting = np.zeros((DRAWS, len(field)))
-    for name, suite in measures.table.suites[split].items():
-        change = suite.sign * (drawn[name] - drawn[name][:, [origin]])
-        if suite.info.measures == "gain":
-            gain += change
-        else:
-            forgetting -= change  # sums order as means do
-    count = np.zeros(len(field))
-    for d in range(DRAWS):
-        count += nondominated(np.column_stack([gain[d], forgetting[d]]), (True, False))
-    return count / DRAWS
+    count = np.zeros(len(at))
+    for chunk in chunks:
+        for drawn in chunk:
+            count += nondominated(drawn, points.maximise)
+    found = np.full(len(points.ids), np.nan)
+    found[at] = count / draws
+    return found
 
 
 def _ranks(
     measures: Measures,
     split: Split,
     field: Sequence[Configuration],
-    gain: Sequence[float | None],
-    forgetting: Sequence[float | None],
     layer: dict[int, int],
     question: Question,
 ) -> dict[int, int]:
     """Index → rank of the trials of a field, by the module's rule."""
     keys: dict[int, tuple[float, ...]] = {}
     for i, who in enumerate(field):
-        g, f = gain[i], forgetting[i]
+        g, f = (measures.point(who, split, name) for name in WITHIN)
         if who.kind != "trial" or g is None:
             continue
         worst = measures.worst_drop(who, split)

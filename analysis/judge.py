@@ -1,5 +1,8 @@
 """The rule as a pure function of evidence and question: which size, or why none.
 
+Configurations beyond a limit on a cost (`max_cost`) are no options, so the largest size that may be
+had is the level that the others must hold. Nothing within the limits: `infeasible`.
+
 Order of the answers, on the decision split:
 
 0. If the largest confirmed size has no scores on the decision split: `not_resolved`.
@@ -14,10 +17,14 @@ Order of the answers, on the decision split:
    reached, which then loses to the arm: `do_not_fine_tune`. Else `infeasible`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
+import numpy as np
+
+from keepgain.analysis.costs import over_budget
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import (
     Check,
@@ -69,8 +76,11 @@ def judge(
         pool: Configurations that may be recommended, all scored on `split`.
         by_point: Judge by point estimates where bounds are unknown (provisional answers).
     """
-    sizes = ladder(measures, split, pool, question, by_point)
+    offered = [c for c in pool if over_budget(c, question) is None]
+    sizes = _with_costs(ladder(measures, split, offered, question, by_point), pool, question)
     arm = best_arm(measures, split)
+    if pool and not offered:
+        return Verdict("infeasible", None, sizes, arm, {})
     standing = [s for s in sizes if s.candidate is not None]
     checks = {
         s.model: against_arm(measures, split, s.candidate, arm, question)
@@ -90,6 +100,20 @@ def judge(
     if not standing or any(all(c.holds_at_point for c in s.checks) for s in ahead):
         return Verdict("not_resolved", None, sizes, arm, checks)
     return Verdict("do_not_fine_tune" if reached else "infeasible", None, sizes, arm, checks)
+
+
+def _with_costs(
+    sizes: Sequence[Size], pool: Sequence[Configuration], question: Question
+) -> tuple[Size, ...]:
+    """The same, with the limit on a cost that the cheapest of a size without candidate breaks."""
+    told = []
+    for size in sizes:
+        mine = [c for c in pool if c.model == size.model] if size.candidate is None else []
+        limited = next(iter(question.max_cost), "")
+        cheapest = min(mine, key=lambda c: c.cost.get(limited, np.inf), default=None)
+        why = None if cheapest is None else over_budget(cheapest, question)
+        told.append(replace(size, over_budget=why))
+    return tuple(told)
 
 
 def best_arm(measures: Measures, split: Split) -> Configuration | None:
@@ -137,7 +161,8 @@ def against_arm(
 class Flip:
     """A value of the question at which the answer changes."""
 
-    what: Literal["delta", "max_forgetting", "min_gain"]
+    what: str
+    """`delta`, `max_forgetting`, `min_gain`, or a limit on a cost: `max_cost.parameters`."""
     current: float | None
     to: float
     answer: str
@@ -151,44 +176,58 @@ def flips(
     question: Question,
     by_point: bool = False,
 ) -> tuple[Flip, ...]:
-    """Every value of delta, max_forgetting and min_gain at which the answer changes.
+    """Every value of delta, max_forgetting, min_gain and cost limits at which the answer changes.
 
-    The rule can only change where one of its bounds or point estimates equals the threshold; it is
-    evaluated once between any two neighbours of those values.
+    The rule can only change where one of its bounds or point estimates, or a cost, equals the
+    threshold; it is evaluated once between any two neighbours of those values. Limits that are
+    tried are those on the question's cost and those that it sets, where every configuration of the
+    pool has the cost.
     """
     now = judge(measures, split, pool, question, by_point)
+    if lost_level(now.sizes) is not None:
+        return ()  # no value of the question brings the level back
     task = [c.uncertain for s in now.sizes for c in s.checks if c.claim == "task_score"]
     levels = _levels(now.sizes, final_confidence(measures.table.sweep))
+
+    def answer(changes: Mapping[str, object]) -> str:
+        changed = question.model_copy(update=dict(changes))
+        return judge(measures, split, pool, changed, by_point).answer
+
     found: list[Flip] = []
     found += _scan(
         "delta",
         question.delta,
         [-v for u in task if u for v in (u.value, *map(u.lower, levels)) if v is not None],
-        lambda x: (
-            judge(measures, split, pool, question.model_copy(update={"delta": x}), by_point).answer
-        ),
+        lambda x: answer({"delta": x}),
     )
     found += _scan(
         "max_forgetting",
         question.max_forgetting,
         _critical_limits(measures, split, pool, question, levels),
-        lambda x: (
-            judge(
-                measures, split, pool, question.model_copy(update={"max_forgetting": x}), by_point
-            ).answer
-        ),
+        lambda x: answer({"max_forgetting": x}),
     )
     found += _scan(
         "min_gain",
         question.min_gain,
         [v for c in now.against_arm.values() for v in _critical(c)],
-        lambda x: (
-            judge(
-                measures, split, pool, question.model_copy(update={"min_gain": x}), by_point
-            ).answer
-        ),
+        lambda x: answer({"min_gain": x}),
     )
+    for name in dict.fromkeys([question.cost, *question.max_cost]):
+        if pool and all(name in c.cost for c in pool):
+            limits = question.max_cost
+            found += _scan(
+                f"max_cost.{name}",
+                limits.get(name),
+                [c.cost[name] for c in pool],
+                partial(_with_limit, answer, limits, name),
+            )
     return tuple(found)
+
+
+def _with_limit(
+    answer: Callable[[Mapping[str, object]], str], limits: Mapping[str, float], name: str, x: float
+) -> str:
+    return answer({"max_cost": {**limits, name: x}})
 
 
 def _critical(check: Check) -> list[float]:
@@ -222,7 +261,7 @@ def _critical_limits(
 
 
 def _scan(
-    what: Literal["delta", "max_forgetting", "min_gain"],
+    what: str,
     current: float | None,
     critical: Sequence[float],
     answer_at: Callable[[float], str],

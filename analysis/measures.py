@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keepgain.analysis import objectives, slices, stats
-from keepgain.analysis.churn import Churn, Flip, flip_block
+from keepgain.analysis.churn import Churn, Flip, beyond_chance, flip_block
 from keepgain.analysis.slices import SliceEstimate, SliceFigure
 from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems, Table
@@ -15,7 +15,10 @@ from keepgain.core.config import Split
 from keepgain.core.items import Floats
 
 Quantity = str | SliceFigure | Flip
-"""An objective, `drop:SUITE`, a figure of a slice, or a direction of churn."""
+"""An objective, `score:SUITE`, `drop:SUITE`, a figure of a slice, or a direction of churn."""
+
+_TOGETHER = 500
+"""Configurations whose item terms are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Measures:
         self._pools: dict[tuple[str, Split, Quantity], SeedVariance | None] = {}
         self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
         self._memo: dict[tuple[Quantity, ...], Uncertain | None] = {}
+        self._alike: dict[tuple[str, Split], list[Configuration]] = {}
 
     def base(self, model: str) -> Configuration | None:
         """The untouched base of a size, if it was scored."""
@@ -63,6 +67,12 @@ class Measures:
         base_scores = base.scores.get(split) if base else None
         suites = self.table.suites[split]
         return objectives.blocks(objective, suites, who.scores[split], base_scores)
+
+    def _score_block(self, who: Configuration, split: Split, name: str) -> Block | None:
+        if not who.has(split) or name not in who.scores[split]:
+            return None
+        suite = self.table.suites[split][name]
+        return Block(who.scores[split][name], suite.weights, suite.clusters)
 
     def _drop_block(self, who: Configuration, split: Split, name: str) -> Block | None:
         base = self._bases.get(who.model)
@@ -144,6 +154,9 @@ class Measures:
                 else self._flip_block(who, split, quantity)
             )
             return None if block is None else (block,)
+        if quantity.startswith("score:"):
+            block = self._score_block(who, split, quantity.removeprefix("score:"))
+            return None if block is None else (block,)
         if quantity.startswith("drop:"):
             block = self._drop_block(who, split, quantity.removeprefix("drop:"))
             return None if block is None else (block,)
@@ -164,10 +177,13 @@ class Measures:
 
     def uncertain(self, who: Configuration, split: Split, objective: str) -> Uncertain | None:
         """One objective of one configuration; None where it cannot be computed."""
-        return self._measure(who, split, objective)
+        return self.measure(who, split, objective)
 
     def point(self, who: Configuration, split: Split, objective: str) -> float | None:
         """The value of one objective alone."""
+        if who.has(split) and who.seeds(split) == 1:  # with one seed the same to the last bit
+            found = self.measure(who, split, objective)
+            return None if found is None else found.value
         terms = self.blocks(who, split, objective)
         if terms is None:
             return None
@@ -179,13 +195,24 @@ class Measures:
         direction = next(o.direction for o in described if o.name == objective)
         return 1.0 if direction == "maximize" else -1.0
 
+    def _better(self, split: Split, quantity: Quantity) -> float:
+        """+1 if more of it is better, -1 if less is."""
+        if isinstance(quantity, SliceFigure):
+            return 1.0 if quantity.gain else self.table.suites[split][quantity.of.suite].sign
+        if isinstance(quantity, Flip):
+            return -1.0 if quantity.lost else 1.0
+        kind, _, suite = quantity.partition(":")
+        if kind == "score":
+            return self.table.suites[split][suite].sign
+        return -1.0 if kind == "drop" else self.sign(quantity)
+
     def scorer(self, measures: str) -> str:
         """Scorer of the suites that measure `gain` or `forgetting`; empty if they differ."""
         return objectives.shared_scorer(self.table.sweep.suites, measures) or ""
 
     def drop(self, who: Configuration, split: Split, suite: str) -> Uncertain | None:
         """Forgetting on one suite against the configuration's own base."""
-        return self._measure(who, split, f"drop:{suite}")
+        return self.measure(who, split, f"drop:{suite}")
 
     def drops(self, who: Configuration, split: Split) -> tuple[Drop, ...]:
         """Forgetting on every forgetting suite that can be compared with the base."""
@@ -207,7 +234,7 @@ class Measures:
         for name, suite in self.table.suites.get(split, {}).items():
             for part in slices.slices_of(suite) if name in who.scores.get(split, {}) else ():
                 score, gain = (
-                    slices.cautious(self._measure(who, split, SliceFigure(part, gain=gain)))
+                    slices.cautious(self.measure(who, split, SliceFigure(part, gain=gain)))
                     for gain in (False, True)
                 )
                 found.append(SliceEstimate(part, score, gain))
@@ -217,14 +244,36 @@ class Measures:
         """Answers that flipped against the base, on every suite whose scores are 0 or 1."""
         found = []
         for name, suite in self.table.suites.get(split, {}).items():
-            lost, won = (self._measure(who, split, Flip(name, lost)) for lost in (True, False))
+            lost, won = (self.measure(who, split, Flip(name, lost)) for lost in (True, False))
             if lost is not None:
                 told = (slices.cautious(lost), slices.cautious(won))
-                found.append(Churn(name, suite.info.measures, *told))
+                after = self.measure(who, split, f"score:{name}")
+                guessed = _beyond_chance(suite, lost, won, after)
+                found.append(Churn(name, suite.info.measures, *told, guessed))
         return tuple(found)
 
-    def _measure(self, who: Configuration, split: Split, quantity: Quantity) -> Uncertain | None:
+    def descriptions(self, who: Configuration, split: Split) -> dict[str, Estimate]:
+        """`objectives.DESCRIPTIONS` of one configuration."""
+        gain = self.uncertain(who, split, "normalised_gain")
+        drops = self.drops(who, split)
+        clipped = Estimate()
+        if drops and self.scorer("forgetting"):
+            clipped = Estimate(
+                math.fsum(max(0.0, d.value) for d in drops) / len(drops),
+                n_items=sum(d.uncertain.n_items for d in drops),
+                n_seeds=drops[0].uncertain.n_seeds,
+                interval_method=stats.DESCRIPTION,
+            )
+        return {
+            "normalised_gain": gain.estimate() if gain else Estimate(),
+            "clipped_forgetting": clipped,
+        }
+
+    def measure(self, who: Configuration, split: Split, quantity: Quantity) -> Uncertain | None:
+        """Any quantity of one configuration; None where it cannot be computed."""
         place = (who.trial_id, split, quantity)
+        if place not in self._memo:
+            self._measure_alike(who, split, quantity)
         if place not in self._memo:
             terms = self._quantity(who, split, quantity)
             self._memo[place] = (
@@ -237,6 +286,34 @@ class Measures:
                 )
             )
         return self._memo[place]
+
+    def _measure_alike(self, who: Configuration, split: Split, quantity: Quantity) -> None:
+        """Measures all trials of a size that have one seed together, as a search has thousands.
+
+        Their scores stand side by side where those of one configuration have its seeds; item terms
+        are made column by column.
+        """
+        if who.kind != "trial":
+            return
+        trials = self._alike.get((who.model, split))
+        if trials is None:
+            every = self.table.trials(who.model, split)
+            trials = [c for c in every if c.seeds(split) == 1]
+            self._alike[who.model, split] = trials
+        if len(trials) < 2 or who.seeds(split) != 1:
+            return
+        for at in range(0, len(trials), _TOGETHER):
+            chunk = trials[at : at + _TOGETHER]
+            names = chunk[0].scores[split]
+            if any(c.scores[split].keys() != names.keys() for c in chunk):
+                continue
+            side = {n: np.column_stack([c.scores[split][n] for c in chunk]) for n in names}
+            terms = self._quantity(replace(chunk[0], scores={split: side}), split, quantity)
+            if terms is None:
+                continue
+            seeds = self._seed_terms([(chunk[0], split)], quantity)
+            for c, found in zip(chunk, stats.combine_columns(terms, seeds, 1), strict=True):
+                self._memo[c.trial_id, split, quantity] = found
 
     def estimates(self, who: Configuration, split: Split) -> dict[str, Estimate]:
         """All objectives of one configuration; values None where they cannot be computed.
@@ -270,28 +347,42 @@ class Measures:
         )
 
     def difference(
-        self, a: Configuration, b: Configuration, split: Split, objective: str
+        self, a: Configuration, b: Configuration, split: Split, quantity: Quantity
     ) -> Uncertain | None:
-        """Paired difference a - b of one objective, positive if a's figure is the better one.
+        """Paired difference a - b of one objective, `score:SUITE` or level on a slice, positive if
+        a's figure is the better one.
 
         Items are paired, seeds independent. For `forgetting`, both must be of one base model: its
         scores then cancel.
         """
-        place = (a.trial_id, b.trial_id, split, objective)
+        place = (a.trial_id, b.trial_id, split, quantity)
         if place not in self._memo:
-            self._memo[place] = self._difference(a, b, split, objective)
+            self._memo[place] = self._difference(a, b, split, quantity)
         return self._memo[place]
 
     def _difference(
-        self, a: Configuration, b: Configuration, split: Split, objective: str
+        self, a: Configuration, b: Configuration, split: Split, quantity: Quantity
     ) -> Uncertain | None:
-        terms_a, terms_b = self.blocks(a, split, objective), self.blocks(b, split, objective)
+        terms_a, terms_b = (self._quantity(who, split, quantity) for who in (a, b))
         if terms_a is None or terms_b is None:
             return None
-        sign = self.sign(objective)
+        sign = self._better(split, quantity)
         paired = [
             Block(sign * (x.averaged().values - y.averaged().values), x.weights, x.clusters)
             for x, y in zip(terms_a, terms_b, strict=True)
         ]
-        seeds = self._seed_terms([(a, split), (b, split)], objective)
+        seeds = self._seed_terms([(a, split), (b, split)], quantity)
         return stats.combine(paired, seeds, min(a.seeds(split), b.seeds(split)))
+
+
+def _beyond_chance(
+    suite: SuiteItems, lost: Uncertain, won: Uncertain | None, after: Uncertain | None
+) -> tuple[float, float] | None:
+    chance = suite.info.chance
+    if won is None or after is None or suite.sign < 0 or chance is None or not 0 < chance < 1:
+        return None
+    before = after.value + lost.value - won.value
+    return (
+        beyond_chance(lost.value, before, after.value, chance),
+        beyond_chance(won.value, before, after.value, chance),
+    )

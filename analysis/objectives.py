@@ -12,7 +12,11 @@ relative_forgetting    mean over forgetting suites of (base - tuned) / (base - c
 max_forgetting         the largest drop of any forgetting suite; description only
 task_score             mean over gain suites
 general_score          mean over forgetting suites
+normalised_gain        mean over gain suites of (tuned - base) / (1 - base), shares only
+clipped_forgetting     mean over forgetting suites of max(0, drop); description only
 =====================  ==========================================================================
+
+The last two are descriptions (`DESCRIPTIONS`): in the JSON, and nothing is decided by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +29,7 @@ from keepgain.analysis.table import SuiteItems
 from keepgain.core.items import Floats
 from keepgain.core.metrics import Direction, metric
 from keepgain.core.record import SuiteInfo
-from keepgain.core.scorers import metric_of
+from keepgain.core.scorers import in_points, metric_of
 
 NAMES = (
     "gain",
@@ -35,6 +39,7 @@ NAMES = (
     "task_score",
     "general_score",
 )
+DESCRIPTIONS = ("normalised_gain", "clipped_forgetting")
 SINCE_PREVIOUS = "forgetting_since_previous_round"
 """Beside these, of trials that tune a tuned model: forgetting against that model, where
 `forgetting` is against the original base. Shown, and nothing is decided by it."""
@@ -69,6 +74,16 @@ def describe(suites: Sequence[SuiteInfo]) -> tuple[Objective, ...]:
             direction = metric_of(scorer).direction
         described.append(Objective(name, direction, unit, registered.version))
     return tuple(described)
+
+
+def describe_descriptions(suites: Sequence[SuiteInfo]) -> tuple[Objective, ...]:
+    """The same for `DESCRIPTIONS`."""
+    scorer = shared_scorer(suites, "forgetting")
+    unit = "suite unit" if scorer is None else metric_of(scorer).unit
+    return (
+        Objective("normalised_gain", "maximize", "share of what could be gained", 1),
+        Objective("clipped_forgetting", "minimize", unit, 1),
+    )
 
 
 def shared_scorer(suites: Sequence[SuiteInfo], measures: str) -> str | None:
@@ -113,7 +128,7 @@ def blocks(
     """The item terms of one objective of one configuration.
 
     Args:
-        name: One of `NAMES` but `max_forgetting`, which is not a mean.
+        name: One of `NAMES` but `max_forgetting`, which is not a mean; or `normalised_gain`.
         suites: The split's suites.
         scores: Of the configuration, [n, S] a suite.
         base: Of its base model, [n, 1] a suite; None if the base was not scored.
@@ -122,7 +137,7 @@ def blocks(
         One block a suite, shape [n, S] each, already divided by the number of suites; None where
         the objective cannot be computed (no suite, no base, mixed units).
     """
-    measures = "gain" if name in ("gain", "task_score") else "forgetting"
+    measures = "gain" if name in ("gain", "task_score", "normalised_gain") else "forgetting"
     chosen = {n: s for n, s in suites.items() if s.info.measures == measures}
     if not chosen or any(n not in scores for n in chosen):
         return None
@@ -139,6 +154,12 @@ def blocks(
             return None
         return tuple(
             _block(s, _relative(s, scores[n], base[n]) / len(chosen)) for n, s in chosen.items()
+        )
+    if name == "normalised_gain":
+        if not all(in_points(s.info.scorer) and _room(s, base[n]) > 0 for n, s in chosen.items()):
+            return None
+        return tuple(
+            _block(s, _normalised(s, scores[n], base[n]) / len(chosen)) for n, s in chosen.items()
         )
     direction = 1.0 if name == "gain" else -1.0
     return tuple(
@@ -171,6 +192,24 @@ def _above_chance(suite: SuiteItems, base: Floats) -> float:
     return level - _chance(suite) if suite.sign > 0 else level
 
 
+def _room(suite: SuiteItems, base: Floats) -> float:
+    """What a base could still gain, of 1."""
+    return 1 - float(np.average(_one(base)[:, 0], weights=suite.weights))
+
+
+def _normalised(suite: SuiteItems, scores: Floats, base: Floats) -> Floats:
+    """Terms whose mean is (tuned - base) / (1 - base), linearised as in `_relative`: with h the
+    ratio, ``h + [(h - 1)(x - mean x) + (y - mean y)] / (1 - base)``."""
+    room = _room(suite, base)
+    x, w = _one(base), suite.weights
+    x_mean = float(np.average(x[:, 0], weights=w))
+    y_means = w @ scores / w.sum()
+    ratio = (y_means - x_mean) / room
+    return np.asarray(
+        ratio + ((ratio - 1) * (x - x_mean) + (scores - y_means)) / room, dtype=np.float64
+    )
+
+
 def _relative(suite: SuiteItems, scores: Floats, base: Floats) -> Floats:
     """Terms whose mean is (base - tuned) / (base - chance), linearised in both means.
 
@@ -181,7 +220,8 @@ def _relative(suite: SuiteItems, scores: Floats, base: Floats) -> Floats:
     room = _above_chance(suite, base)
     x, w = _one(base), suite.weights
     x_mean = float(np.average(x[:, 0], weights=w))
-    y_means = w @ scores / w.sum()
+    # One product a column: all in one may add in another order, and a column has one result.
+    y_means = np.array([w @ column for column in np.ascontiguousarray(scores.T)]) / w.sum()
     ratio = suite.sign * (x_mean - y_means) / room
     moved = (suite.sign - ratio) * (x - x_mean) - suite.sign * (scores - y_means)
     return np.asarray(ratio + moved / room, dtype=np.float64)

@@ -187,19 +187,18 @@ def _draw(axis: Any, panel: PanelData, analysis: Analysis) -> None:
         )
     for kind, (marker, edge, face, area, name) in _SHAPES.items():
         chosen = [p for p in panel.points if p.kind == kind]
-        for p in chosen:
+        if chosen:
             axis.errorbar(
-                p.x,
-                p.y,
-                xerr=p.x_half,
-                yerr=p.y_half,
+                [p.x for p in chosen],
+                [p.y for p in chosen],
+                xerr=[p.x_half or 0.0 for p in chosen],
+                yerr=[p.y_half or 0.0 for p in chosen],
                 fmt="none",
                 ecolor=edge,
                 alpha=0.3 if kind == "search" else 0.55,
                 elinewidth=1.1,
                 zorder=2,
             )
-        if chosen:
             axis.scatter(
                 [p.x for p in chosen],
                 [p.y for p in chosen],

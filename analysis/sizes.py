@@ -29,7 +29,7 @@ much itself. If it has no scores on the decision split, no other size takes its 
 nothing is reached (`lost_level`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -90,6 +90,8 @@ class Size:
     """At which it was tested."""
     unscored: str | None = None
     """Why a size without a candidate, though confirmed, has no scores on the decision split."""
+    over_budget: str | None = None
+    """Which limit on a cost left it without a candidate."""
 
     def failing(self, claim: Claim, by_point: bool = False) -> list[Check]:
         """Conditions of one kind that do not pass."""
@@ -159,19 +161,41 @@ def ladder(
         sizes.append(Size(info.name, info.parameters, chosen, unscored=unscored))
     lost = lost_level(sizes) is not None
     largest = None if lost else next((s.candidate for s in sizes if s.candidate), None)
+
+    def checks(who: Configuration, here: float) -> tuple[Check, ...]:
+        return (
+            *_task_check(measures, split, who, largest, question, here),
+            *forgetting_checks(measures, split, who, question, here),
+        )
+
+    return descend(sizes, checks, whole, by_point=by_point, lost=lost)
+
+
+def descend(
+    sizes: Sequence[Size],
+    checks: Callable[[Configuration, float], tuple[Check, ...]],
+    confidence: float = CONFIDENCE,
+    *,
+    by_point: bool = False,
+    lost: bool = False,
+) -> tuple[Size, ...]:
+    """Steps 3 and 4: tests sizes, largest first, until one fails.
+
+    Args:
+        checks: Of a candidate at a confidence.
+        confidence: Before a size is skipped.
+        by_point: Judge by point estimates where bounds are unknown.
+        lost: There is no level to hold, so nothing is reached.
+    """
     judged: list[Size] = []
     descending, started, skipped = not lost, False, 0
     for size in sizes:
         if size.candidate is None:
             judged.append(size)
             continue
-        here = confidence_after(skipped, whole)
-        checks = (
-            *_task_check(measures, split, size.candidate, largest, question, here),
-            *forgetting_checks(measures, split, size.candidate, question, here),
-        )
-        tested = replace(size, checks=checks, confidence=here)
-        passed = all(c.passes(by_point) for c in checks)
+        here = confidence_after(skipped, confidence)
+        tested = replace(size, checks=checks(size.candidate, here), confidence=here)
+        passed = all(c.passes(by_point) for c in tested.checks)
         reached = descending and passed
         started = started or reached
         if descending and not passed:

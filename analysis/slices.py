@@ -79,8 +79,14 @@ def slice_block(
 
 def cautious(uncertain: Uncertain | None, confidence: float = stats.CONFIDENCE) -> Estimate:
     """The estimate, without an interval where a t interval would pretend to know."""
+    known = careful(uncertain)
+    return Estimate() if known is None else known.estimate(confidence)
+
+
+def careful(uncertain: Uncertain | None) -> Uncertain | None:
+    """The same for what is not put into an estimate yet."""
     if uncertain is None:
-        return Estimate()
+        return None
     if uncertain.n_items < MIN_SLICE_ITEMS or uncertain.item_variance == 0:
-        uncertain = replace(uncertain, method=stats.UNKNOWN)
-    return uncertain.estimate(confidence)
+        return replace(uncertain, method=stats.UNKNOWN)
+    return uncertain

@@ -32,6 +32,8 @@ from scipy import special  # scipy.stats takes a second to import
 from keepgain.core.items import Floats
 
 CONFIDENCE = 0.95
+_NORMAL = 1e6
+"""Degrees of freedom from which Student's t is the normal."""
 
 ITEMS_AND_SEEDS = "items_and_pooled_seeds_t"
 """Two-sided t interval: item variance and pooled seed variance, Satterthwaite df."""
@@ -137,23 +139,35 @@ class Uncertain:
         return self._bound(1.0, confidence)
 
     def _bound(self, side: float, confidence: float) -> float | None:
+        reach = self._reach(confidence)
+        return None if reach is None else self.value + side * reach
+
+    def _reach(self, confidence: float) -> float | None:
+        """From the value to a one-sided bound."""
+        if not self.known:
+            return None
+        variance = self.variance
+        return t_quantile(confidence, self.df) * math.sqrt(variance) if variance else 0.0
+
+    def p_value(self) -> float | None:
+        """Two-sided, of the true value being 0; None if unknown."""
         if not self.known:
             return None
         if self.variance == 0:
-            return self.value
-        reach = t_quantile(confidence, self.df) * math.sqrt(self.variance)
-        return self.value + side * reach
+            return 1.0 if self.value == 0 else 0.0
+        t = abs(self.value) / math.sqrt(self.variance)
+        return 2 * float(special.ndtr(-t) if self.df > _NORMAL else special.stdtr(self.df, -t))
 
     def estimate(self, confidence: float = CONFIDENCE) -> Estimate:
         """The value with its two-sided interval."""
-        one_sided = (1 + confidence) / 2
-        low, high = self.lower(one_sided), self.upper(one_sided)
+        reach = self._reach((1 + confidence) / 2)
+        low, high = (None, None) if reach is None else (self.value - reach, self.value + reach)
         return Estimate(self.value, low, high, self.n_items, self.n_seeds, self.method)
 
 
 def t_quantile(probability: float, df: float) -> float:
     """Student's t quantile; the normal one for very many degrees of freedom."""
-    if df > 1e6:
+    if df > _NORMAL:
         return float(special.ndtri(probability))
     return float(special.stdtrit(df, probability))
 
@@ -220,22 +234,83 @@ def combine(
             training seed; a None variance makes the whole unknown.
         n_seeds: To report.
     """
-    value = math.fsum(float(b.means()[0]) for b in blocks)
-    terms: list[tuple[float, float]] = []
-    for b in blocks:
-        variance = mean_variance(b.values[:, 0], b.weights, b.clusters)
-        terms.append((variance, max(1.0, _groups(b) - 1.0)))
-    item_variance = math.fsum(v for v, _ in terms)
-    n_items = sum(len(b.weights) for b in blocks)
-    method = ITEMS_AND_SEEDS if seeds else ITEMS_ONLY
-    if not math.isfinite(item_variance) or any(s is None for s, _ in seeds):
-        method = UNKNOWN
-    for seed, share in seeds:
-        if seed is not None:
-            terms.append((seed.between * share, float(seed.df)))
-            removed = min(seed.interaction, seed.between) * share
-            terms.append((-removed, float(seed.df * max(1, n_items - 1))))
-    return Uncertain(value, n_items, n_seeds, tuple(terms), item_variance, method)
+    means = [float(b.means()[0]) for b in blocks]
+    variances = [mean_variance(b.values[:, 0], b.weights, b.clusters) for b in blocks]
+    return _summed(means, variances, _Fixed.of(blocks, seeds, n_seeds))
+
+
+def combine_columns(
+    blocks: Sequence[Block], seeds: Sequence[tuple[SeedVariance | None, float]], n_seeds: int
+) -> list[Uncertain]:
+    """As `combine` for many configurations at once, to the last bit.
+
+    Args:
+        blocks: One configuration a column, shape [n, C] each.
+        seeds: Of every configuration, as `n_seeds`.
+    """
+    rows = [np.ascontiguousarray(b.values.T) for b in blocks]
+    means = [_row_means(r, b.weights) for r, b in zip(rows, blocks, strict=True)]
+    variances = [_row_variances(r, b) for r, b in zip(rows, blocks, strict=True)]
+    fixed = _Fixed.of(blocks, seeds, n_seeds)
+    of_each = zip(zip(*means, strict=True), zip(*variances, strict=True), strict=True)
+    return [_summed(m, v, fixed) for m, v in of_each]
+
+
+def _row_means(rows: Floats, weights: Floats) -> list[float]:
+    # One product a row, as `Block.means` takes it: all rows in one product add in another order.
+    sums = np.array([(weights @ row[:, None])[0] for row in rows])
+    means: list[float] = (sums / weights.sum()).tolist()
+    return means
+
+
+def _row_variances(rows: Floats, block: Block) -> list[float]:
+    """`mean_variance` of each row."""
+    weights, n = block.weights, rows.shape[1]
+    if block.clusters is not None or n < 2:
+        return [mean_variance(row, weights, block.clusters) for row in rows]
+    total = weights.sum()
+    centres = np.array([weights @ row for row in rows]) / total
+    parts = weights * (rows - centres[:, None]) / total
+    scaled = n / (n - 1) * parts
+    return [float(a @ b) for a, b in zip(scaled, parts, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What does not depend on the scores."""
+
+    df: tuple[float, ...]
+    """Of the items, by block."""
+    n_items: int
+    n_seeds: int
+    seeds: tuple[tuple[float, float], ...]
+    """The terms of the seeds."""
+    method: str
+
+    @staticmethod
+    def of(
+        blocks: Sequence[Block], seeds: Sequence[tuple[SeedVariance | None, float]], n_seeds: int
+    ) -> "_Fixed":
+        n_items = sum(len(b.weights) for b in blocks)
+        terms: list[tuple[float, float]] = []
+        for seed, share in seeds:
+            if seed is not None:
+                terms.append((seed.between * share, float(seed.df)))
+                removed = min(seed.interaction, seed.between) * share
+                terms.append((-removed, float(seed.df * max(1, n_items - 1))))
+        method = ITEMS_AND_SEEDS if seeds else ITEMS_ONLY
+        if any(s is None for s, _ in seeds):
+            method = UNKNOWN
+        df = tuple(max(1.0, _groups(b) - 1.0) for b in blocks)
+        return _Fixed(df, n_items, n_seeds, tuple(terms), method)
+
+
+def _summed(means: Sequence[float], variances: Sequence[float], fixed: _Fixed) -> Uncertain:
+    item_variance = math.fsum(variances)
+    method = fixed.method if math.isfinite(item_variance) else UNKNOWN
+    terms = (*zip(variances, fixed.df, strict=True), *fixed.seeds)
+    value = math.fsum(means)
+    return Uncertain(value, fixed.n_items, fixed.n_seeds, terms, item_variance, method)
 
 
 def items_needed(
@@ -256,6 +331,25 @@ def items_needed(
     if room <= 0:
         return None
     return math.ceil(uncertain.n_items * uncertain.item_variance / room)
+
+
+def detectable(
+    uncertain: Uncertain, power: float = 0.8, confidence: float = CONFIDENCE
+) -> float | None:
+    """The smallest true difference that a two-sided test would find, with the data at hand.
+
+    ``(t_(1+conf)/2 + t_power) * standard error``, Student's quantiles at the estimate's degrees of
+    freedom (the usual approximation of the noncentral t).
+
+    Returns:
+        None if the variance is unknown.
+    """
+    if not uncertain.known:
+        return None
+    if uncertain.variance == 0:
+        return 0.0
+    reach = sum(t_quantile(q, uncertain.df) for q in ((1 + confidence) / 2, power))
+    return reach * math.sqrt(uncertain.variance)
 
 
 def mcnemar(lost: int, won: int) -> float:

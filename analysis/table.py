@@ -6,13 +6,13 @@ filled in.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.analysis.costs import costs
+from keepgain.analysis.costs import Speeds, costs, pooled_speeds
 from keepgain.core.config import Arm, Split
 from keepgain.core.items import Floats, ItemScores, Strings
 from keepgain.core.record import Evidence, RunKind, RunRecord, SuiteInfo, SweepRecord
@@ -73,6 +73,8 @@ class Configuration:
     """Split → suite → scores of shape [n items, S seeds]; empty if no run counts."""
     lacks: Mapping[Split, str]
     """Split → why it has no scores there, although it was to be scored on it."""
+    runs: Mapping[Split, tuple[RunRecord, ...]]
+    """Split → the runs of the scores' columns."""
 
     def seeds(self, split: Split) -> int:
         """Number of runs that count on this split."""
@@ -123,6 +125,7 @@ def build_table(evidence: Evidence) -> Table:
     faults = {key: fault(run, sweep.budget_unit) for key, run in runs.items()}
     usable = {key: run for key, run in runs.items() if faults[key] is None}
     suites = _common_items(scored, usable, infos)
+    speeds = pooled_speeds(sweep)
 
     by_trial: dict[str, list[RunRecord]] = defaultdict(list)
     for run in runs.values():
@@ -134,7 +137,7 @@ def build_table(evidence: Evidence) -> Table:
         for run in members:
             if why := faults[run.run_key]:
                 excluded.append(Exclusion(trial_id, _name_seed(run, members, why)))
-        configuration, reasons = _configuration(sweep, members, good, scored, suites)
+        configuration, reasons = _configuration(sweep, members, good, scored, suites, speeds)
         configurations.append(configuration)
         excluded.extend(Exclusion(trial_id, reason) for reason in reasons)
     return Table(sweep, suites, tuple(configurations), tuple(excluded))
@@ -191,7 +194,7 @@ def _common_items(
     return suites
 
 
-def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> SuiteItems:
+def _union(info: SuiteInfo, split: Split, sources: Sequence[ItemScores]) -> SuiteItems:
     weight: dict[str, float] = {}
     cluster: dict[str, str | None] = {}
     slices: dict[str, dict[str, str]] = {}
@@ -216,7 +219,10 @@ def _union(info: SuiteInfo, split: Split, sources: Iterable[ItemScores]) -> Suit
         name: np.array([values.get(i, "") for i in ids], dtype=np.str_)
         for name, values in slices.items()
     }
-    return SuiteItems(info, split, np.array(ids, dtype=np.str_), weights, codes, by_field)
+    item_ids = np.array(ids, dtype=np.str_)
+    # The very array that runs on the same items share, so that `_align` sees it at once.
+    shared = (s.item_ids for s in sources if np.array_equal(s.item_ids, item_ids))
+    return SuiteItems(info, split, next(shared, item_ids), weights, codes, by_field)
 
 
 def _configuration(
@@ -225,6 +231,7 @@ def _configuration(
     good: list[RunRecord],
     scored: _Scored,
     suites: Mapping[Split, Mapping[str, SuiteItems]],
+    speeds: Speeds,
 ) -> tuple[Configuration, list[str]]:
     """One configuration from its runs, and the reasons for runs that were dropped on the way."""
     confirm = [run for run in good if run.stage is Stage.CONFIRM]
@@ -232,10 +239,12 @@ def _configuration(
     reasons: list[str] = []
     scores: dict[Split, dict[str, Floats]] = {}
     lacks: dict[Split, str] = {}
+    runs: dict[Split, tuple[RunRecord, ...]] = {}
     kept: dict[str, RunRecord] = {}
     for split in SPLITS:
         here = suites.get(split, {})
         columns: list[dict[str, Floats]] = []
+        sources: list[RunRecord] = []
         lacking: list[str] = []
         for run in counted:
             column = _run_scores(run, split, here, scored)
@@ -246,6 +255,7 @@ def _configuration(
                 lacking.append(column)
             elif column is not None:
                 columns.append(column)
+                sources.append(run)
                 kept[run.run_key] = run
         if lacking and not columns:
             lacks[split] = "; ".join(dict.fromkeys(lacking))
@@ -253,6 +263,7 @@ def _configuration(
             # Arms may lack a suite; all seeds of one configuration then lack it too.
             names = [n for n in here if all(n in c for c in columns)]
             scores[split] = {n: np.column_stack([c[n] for c in columns]) for n in names}
+            runs[split] = tuple(sources)
     if counted and not scores and not reasons:
         reasons.append("no item scores")
     first = (list(kept.values()) or counted or members)[0]
@@ -267,9 +278,10 @@ def _configuration(
         status=first.status,
         confirmed=bool(confirm) and bool(scores),
         tokens=first.tokens,
-        cost=costs(sweep, list(kept.values()), first),
+        cost=costs(sweep, list(kept.values()), first, speeds),
         scores=scores,
         lacks=lacks,
+        runs=runs,
     )
     return configuration, reasons
 
@@ -316,7 +328,8 @@ def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:
     if scores.metric != suite.info.scorer:
         return f"scored by {scores.metric}, not {suite.info.scorer}"
     values = np.asarray(scores.values, dtype=np.float64)
-    if not np.array_equal(scores.item_ids, suite.item_ids):
+    same = scores.item_ids is suite.item_ids or np.array_equal(scores.item_ids, suite.item_ids)
+    if not same:
         order = np.argsort(scores.item_ids, kind="stable")
         ids = scores.item_ids[order]
         if np.any(ids[1:] == ids[:-1]):
@@ -326,7 +339,7 @@ def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:
         if lacking:
             return f"lacks {lacking} of {len(suite.item_ids)} items"
         values = values[order][place]
-    bad = int(np.sum(~np.isfinite(values) | (np.abs(values) >= NOT_FINITE)))
+    bad = int(np.count_nonzero(~(np.abs(values) < NOT_FINITE)))  # NaN is below nothing
     return f"{bad} scores are not finite" if bad else values
 
 

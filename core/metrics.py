@@ -132,6 +132,24 @@ _COSTS = (
         meaning="Estimate: full 6*N*T, LoRA (4*N + 6*N_lora)*T; N without embeddings.",
     ),
     Metric(
+        name="gpu_seconds",
+        direction="minimize",
+        unit="s",
+        meaning="Of one run: training, its scoring and losses, times the GPUs.",
+    ),
+    Metric(
+        name="usd",
+        direction="minimize",
+        unit="USD",
+        meaning="Of one run: prices.gpu_hour_usd / 3600 * gpu_seconds.",
+    ),
+    Metric(
+        name="peak_memory_bytes",
+        direction="minimize",
+        unit="B",
+        meaning="Most memory that training took on one device.",
+    ),
+    Metric(
         name="prompt_tokens_per_item",
         direction="minimize",
         unit="tokens",
@@ -153,6 +171,7 @@ _LOSSES = (
 
 METRICS: dict[str, Metric] = {m.name: m for m in (*_OBJECTIVES, *_COSTS, *_LOSSES)}
 COSTS: tuple[str, ...] = tuple(m.name for m in _COSTS)
+OBJECTIVES: tuple[str, ...] = tuple(m.name for m in _OBJECTIVES)
 
 
 def metric(name: str) -> Metric:

@@ -173,6 +173,8 @@ class SuiteInfo(StrictModel):
     chance: float | None = None
     proxy_for: str | None = None
     """The suite that this one stands in for where trials are ranked below the full budget."""
+    digests: dict[str, str] = {}
+    """Split → digest of its items; empty where it is not known."""
 
 
 class ModelInfo(StrictModel):

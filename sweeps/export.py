@@ -71,7 +71,7 @@ def export(
             be. Nothing was written.
     """
     _refuse_taken(target)
-    evidence = _evidence(location, sweep)
+    evidence = evidence_of(location, sweep)
     folder = location.sweep_folder(evidence.sweep.id)
     if not (folder / LEDGER_NAME).is_file():
         raise UserError(
@@ -114,7 +114,12 @@ def _write(evidence: Evidence, exported: Exported, target: Path) -> None:
         raise UserError(f"cannot be written ({error.strerror}).", where=str(target)) from None
 
 
-def _evidence(location: StoreLocation, sweep: str) -> Evidence:
+def evidence_of(location: StoreLocation, sweep: str) -> Evidence:
+    """The record of a sweep by its id, or of the `last` one.
+
+    Raises:
+        UserError: There is none.
+    """
     reader = open_reader(location)
     if sweep != "last":
         return reader.load(sweep)

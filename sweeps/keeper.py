@@ -10,6 +10,7 @@ from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import RECORD_FOLDER, TAG_USER
 from keepgain.core.store.record_files import save_folder
 from keepgain.sweeps.evidence import build_evidence
+from keepgain.sweeps.inputs import datasets_of
 from keepgain.sweeps.openings import count_openings, note_opening, opening
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.provenance import person, provenance
@@ -43,6 +44,7 @@ class Keeper:
         self.recorder.parent_tags({TAG_USER: self._user(), **self.prepared.spec.tags})
         self.recorder.parent_file(self.folder / "sweep.yaml")
         self._record_spec()
+        self.recorder.parent_inputs(datasets_of(self.prepared))
 
     def _user(self) -> str:
         """Who began the sweep, whoever continues it."""
@@ -90,13 +92,11 @@ class Keeper:
         note_opening(self.store.work, self.prepared.sweep_id, opened, suites)
 
     def decide(self) -> tuple[str, ...]:
-        """Keeps the decision as JSON and text, as `analyze` would print it.
+        """Keeps the decision as `analyze` would print it, and what MLflow shows of it.
 
         Returns:
             What puts the search itself in doubt, a sentence each.
         """
-        evidence = self.save(Stage.DECIDED)
-        paths, cautions = write_decision(evidence, self.folder)
-        for path in paths:
-            self.recorder.parent_file(path, "decision")
-        return cautions
+        decided = write_decision(self.save(Stage.DECIDED), self.folder)
+        self.recorder.decided(decided)
+        return decided.cautions

@@ -112,6 +112,12 @@ class Prepared:
                 scorer=r.scorer,
                 chance=chance_level(self.suites[r.name].choice_counts("validation")),
                 proxy_for=self.spec.suites[r.name].proxy_for,
+                digests={
+                    split: other.digest
+                    for split, refs in self.suite_refs.items()
+                    for other in refs
+                    if other.name == r.name
+                },
             )
             for r in self.suite_refs["validation"]
         )

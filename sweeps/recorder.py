@@ -1,13 +1,14 @@
 """What the driver tells MLflow of runs, through the spool: names, settings, results, endings."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
-from keepgain.core.store.names import METRIC_COMPLETED, METRIC_FAILED, PARENT
+from keepgain.core.store.datasets import DatasetInfo
+from keepgain.core.store.names import METRIC_COMPLETED, METRIC_FAILED, PARENT, TAG_NOTE
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.candidates import candidates_of, label_of
 from keepgain.sweeps.evidence import flat_params
@@ -16,6 +17,7 @@ from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import SCORES_OF, form_of, metrics_as_served
+from keepgain.sweeps.stages.decide import Decided
 
 _MLFLOW_STATUS = {
     TrialStatus.COMPLETED: "FINISHED",
@@ -48,6 +50,8 @@ class Recorder:
         self._reported: set[tuple[str, str]] = set()
         self._told: set[str] = set()
         self._ended: dict[str, str] = {}
+        self._said: dict[str, dict[str, float]] = {}
+        """Run key → its figures when the sweep was last decided."""
         self._read_spool(folder / "spool" / f"{DRIVER}.jsonl")
 
     def started(self, job: Job) -> None:
@@ -167,6 +171,26 @@ class Recorder:
         """Attaches a file to the sweep's own run."""
         self._spool.artifact(PARENT, path, folder)
 
+    def parent_inputs(self, datasets: Sequence[DatasetInfo]) -> None:
+        """What the sweep trains and scores on; on its own run alone, since every search of runs
+        would carry those of each child."""
+        self._spool.inputs(PARENT, datasets)
+
+    def decided(self, decided: Decided) -> None:
+        """The decision on the sweep's own run, and the figures of every run on that one."""
+        for key, figures in decided.runs.items():
+            self._figures(key, figures)
+        self._figures(PARENT, decided.metrics)
+        self._spool.tags(PARENT, {**decided.tags, TAG_NOTE: decided.note})
+        for path, folder in decided.files.items():
+            self.parent_file(path, folder)
+
+    def _figures(self, key: str, figures: Mapping[str, float]) -> None:
+        """Figures of a whole run, at step 0: MLflow draws them as bars, not as curves."""
+        if figures and self._said.get(key) != figures:
+            self._spool.metrics(key, 0, figures)
+            self._said[key] = dict(figures)
+
     def parent_ended(self, status: str) -> None:
         """`FINISHED`, `FAILED` or `KILLED`."""
         self._spool.end(PARENT, status)
@@ -193,6 +217,13 @@ class Recorder:
                     self._reported.add((key, event["path"]))
                 case "tags" if TAG_STATE in event["tags"]:
                     self._told.add(key)
+                case "metrics" if _of_decision(event["values"]):
+                    self._said[key] = event["values"]
+
+
+def _of_decision(values: Mapping[str, float]) -> bool:
+    """True for what `Recorder.decided` writes."""
+    return "task_score" in values or any(name.startswith("decision/") for name in values)
 
 
 def _mlflow_run(asked: Asked) -> str:

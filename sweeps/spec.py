@@ -159,6 +159,13 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("question.cost"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or order by `cost: parameters`.",
         )
+    for name in spec.question.max_cost:
+        if name.startswith("usd") and spec.prices.gpu_hour_usd is None:
+            raise UserError(
+                f"a limit on {name} needs a price.",
+                where=loaded.where(f"question.max_cost.{name}"),
+                hint="Add `prices: {gpu_hour_usd: ...}`, or limit another cost.",
+            )
     if spec.limits.usd is not None and spec.prices.gpu_hour_usd is None:
         raise UserError(
             "a limit in money needs a price.",

@@ -3,6 +3,7 @@
 What keys must satisfy together is in `sweeps.spec`, which loads the file.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from keepgain.core.config import (
     Share,
 )
 from keepgain.core.formats import FIELD_NAMES, FormatName
-from keepgain.core.metrics import COSTS
+from keepgain.core.metrics import COSTS, OBJECTIVES
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
 from keepgain.core.store.names import RESERVED_TAGS
@@ -300,6 +301,21 @@ class QuestionSpec(Question):
     def _known_cost(cls, value: str) -> str:
         if value not in COSTS:
             raise ValueError(f"unknown cost; known: {', '.join(COSTS)}")
+        return value
+
+    @field_validator("reference_point", "weights", "max_cost")
+    @classmethod
+    def _known_names(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        known = COSTS if info.field_name == "max_cost" else (*OBJECTIVES, *COSTS)
+        for name, number in value.items():
+            if name not in known:
+                raise ValueError(f"unknown name '{name}'; known: {', '.join(known)}")
+            if not math.isfinite(number):
+                raise ValueError(f"{name} must be a finite number")
+            if info.field_name != "reference_point" and number < 0:
+                raise ValueError(f"{name} must be at least 0")
+            if info.field_name == "reference_point" and name in COSTS and number <= 0:
+                raise ValueError(f"{name} must be above 0: a cost is measured by its logarithm")
         return value
 
 

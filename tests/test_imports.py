@@ -95,8 +95,8 @@ def _analysis(rest: str, found: Import) -> str | None:
         return "analysis is free of torch and ray"
     if found.of("optuna") and found.top_level:
         return "analysis imports optuna lazily"
-    if found.of("matplotlib", "plotly") and not rest.startswith("plots"):
-        return "plotting is in one module of analysis"
+    if found.of("matplotlib", "plotly") and not rest.startswith(("plots", "report/")):
+        return "plotting is in one module of analysis, and in its report"
     if found.of(*(f"keepgain.core.store.{m}" for m in ("shipper", "runs", "spool"))):
         return "analysis only reads"
     return None

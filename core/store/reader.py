@@ -1,14 +1,22 @@
-"""Reads sweeps back: from their local folders without MLflow, else from the MLflow store."""
+"""Reads sweeps back: from their local folders or copies without MLflow, else from the MLflow store.
+
+A sweep that was read from MLflow after its end is kept below `.cache`, and read from there next
+time. Whether the store has a newer one is asked of a SQLite file directly; a server is not asked
+about a sweep whose decision was made, since only MLflow's client can (its import takes seconds).
+"""
 
 import contextlib
 import difflib
+import hashlib
+import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, RecordReader
+from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import (
     EXPERIMENT_PREFIX,
@@ -18,7 +26,12 @@ from keepgain.core.store.names import (
     TAG_SWEEP,
     check_id,
 )
-from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, load_folder
+from keepgain.core.store.record_files import (
+    ITEMS_NAME,
+    RECORD_NAME,
+    load_folder,
+    load_record,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,17 +39,24 @@ if TYPE_CHECKING:
 CACHE_NAME = ".cache"
 _PAGE = 1000
 
+Say = Callable[[str], None]
+"""Told what is being done, a line each, where that may take a while."""
 
-def open_reader(location: StoreLocation) -> RecordReader:
+
+def _silent(line: str) -> None: ...
+
+
+def open_reader(location: StoreLocation, say: Say = _silent) -> RecordReader:
     """The reader of a store; contacts nothing yet."""
-    return StoreReader(location)
+    return StoreReader(location, say)
 
 
 class StoreReader:
     """A `RecordReader` over sweep folders and MLflow parent runs."""
 
-    def __init__(self, location: StoreLocation) -> None:
+    def __init__(self, location: StoreLocation, say: Say = _silent) -> None:
         self._location = location
+        self._say = say
 
     def sweep_ids(self) -> list[str]:
         """Newest first: by the time that the record was last written, or the run started.
@@ -49,7 +69,7 @@ class StoreReader:
         return sorted(found, key=lambda k: (-found[k], k))
 
     def load(self, sweep_id: str) -> Evidence:
-        """Reads the local record if there is one, else MLflow's.
+        """Reads the local record if there is one, else the copy of MLflow's, else MLflow's.
 
         Raises:
             UserError: Unknown id (the message names the store and the nearest known ids), or a
@@ -58,7 +78,12 @@ class StoreReader:
         folder = self._location.sweep_folder(check_id(sweep_id)) / RECORD_FOLDER
         if (folder / RECORD_NAME).is_file():
             return load_folder(folder)
-        return load_from_mlflow(self._location, sweep_id)
+        kept = kept_copy(self._location, sweep_id)
+        if kept is not None:
+            if self._location.database is None:
+                self._say(f"read from the copy in {kept}; delete it to ask the server again")
+            return load_folder(kept)
+        return load_from_mlflow(self._location, sweep_id, self._say)
 
 
 def local_records(location: StoreLocation) -> dict[str, float]:
@@ -70,7 +95,50 @@ def local_records(location: StoreLocation) -> dict[str, float]:
     return found
 
 
-def load_from_mlflow(location: StoreLocation, sweep_id: str) -> Evidence:
+def kept_copy(location: StoreLocation, sweep_id: str) -> Path | None:
+    """The folder of a copy that is as new as the store's, as far as can be told without MLflow."""
+    folder = _copies(location, sweep_id)
+    if location.database is not None:
+        run = _newest_run(location.database, sweep_id)
+        kept = None if run is None else folder / _copy_name(location, *run)
+        return kept if kept is not None and (kept / RECORD_NAME).is_file() else None
+    mine = folder.glob(f"{_copy_name(location, '*', '*')}/{RECORD_NAME}")
+    newest = max(mine, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None or load_record(newest.parent).stage is not Stage.DECIDED:
+        return None
+    return newest.parent
+
+
+def _newest_run(database: Path, sweep_id: str) -> tuple[str, int] | None:
+    """Id and end of the parent run of a sweep that has ended, read from the store's own file.
+
+    None where it has not, and where the file is not as expected: MLflow then gives the answer.
+    """
+    query = """
+        SELECT runs.run_uuid, runs.status, runs.end_time FROM runs
+        JOIN tags AS role ON role.run_uuid = runs.run_uuid AND role.key = ? AND role.value = ?
+        JOIN tags AS sweep ON sweep.run_uuid = runs.run_uuid AND sweep.key = ? AND sweep.value = ?
+        WHERE runs.lifecycle_stage = 'active' ORDER BY runs.start_time DESC LIMIT 1
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
+            row = db.execute(query, (TAG_ROLE, ROLE_SWEEP, TAG_SWEEP, sweep_id)).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None or row[1] == "RUNNING" else (row[0], row[2] or 0)
+
+
+def _copies(location: StoreLocation, sweep_id: str) -> Path:
+    return location.work / CACHE_NAME / check_id(sweep_id)
+
+
+def _copy_name(location: StoreLocation, run_id: str, end_ms: int | str) -> str:
+    """Two servers may know a sweep by one id."""
+    store = hashlib.sha256(location.tracking_uri.encode()).hexdigest()[:8]
+    return f"{run_id}-{end_ms}-{store}"
+
+
+def load_from_mlflow(location: StoreLocation, sweep_id: str, say: Say = _silent) -> Evidence:
     """Reads the record from the artifacts of the sweep's parent run, whatever is local.
 
     Records of ended sweeps are kept below `location.work / ".cache"`.
@@ -78,17 +146,21 @@ def load_from_mlflow(location: StoreLocation, sweep_id: str) -> Evidence:
     Raises:
         UserError: Unknown id, unreachable store, or no record on the run yet.
     """
-    sweeps = mlflow_sweeps(location, check_id(sweep_id))
+    check_id(sweep_id)
+    say(f"asking MLflow at {location.display} for {sweep_id} ...")
+    sweeps = mlflow_sweeps(location, sweep_id)
     if not sweeps:
         raise _unknown(location, sweep_id)
     # Several parents under one id can only come from an import: the newest is meant.
     _, _, run = max(sweeps, key=lambda s: s[1])
-    kept = location.work / CACHE_NAME / sweep_id / f"{run.info.run_id}-{run.info.end_time or 0}"
+    name = _copy_name(location, run.info.run_id, run.info.end_time or 0)
+    kept = _copies(location, sweep_id) / name
     if run.info.status != "RUNNING" and (kept / RECORD_NAME).is_file():
         return load_folder(kept)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as temporary:
-        ready = _download(location, run.info.run_id, sweep_id, Path(temporary))
+        ready = _download(location, run.info.run_id, sweep_id, Path(temporary), say)
+        say("reading the record ...")
         evidence = load_folder(ready)
         if run.info.status != "RUNNING":
             # Another reader may have been quicker; both have the same files.
@@ -149,7 +221,7 @@ def _experiments(client: "MlflowClient") -> list[str]:
             return ids
 
 
-def _download(location: StoreLocation, run_id: str, sweep_id: str, target: Path) -> Path:
+def _download(location: StoreLocation, run_id: str, sweep_id: str, target: Path, say: Say) -> Path:
     """Fetches two files of fixed names; what a store sends decides no path outside `target`."""
     from keepgain.core.store.client import new_client, store_errors
 
@@ -157,7 +229,7 @@ def _download(location: StoreLocation, run_id: str, sweep_id: str, target: Path)
     ready.mkdir()
     with store_errors(location):
         client = new_client(location)
-        names = {a.path for a in client.list_artifacts(run_id, RECORD_FOLDER)}
+        names = {a.path: a.file_size or 0 for a in client.list_artifacts(run_id, RECORD_FOLDER)}
         for name in (ITEMS_NAME, RECORD_NAME):
             wanted = f"{RECORD_FOLDER}/{name}"
             if wanted not in names:
@@ -166,6 +238,7 @@ def _download(location: StoreLocation, run_id: str, sweep_id: str, target: Path)
                     f"(run {run_id} has no artifact {wanted}).",
                     hint="`sweep status` shows where it stands.",
                 )
+            say(f"downloading {wanted} ({names[wanted] / 2**20:,.1f} MiB) ...")
             path = Path(client.download_artifacts(run_id, wanted, str(target)))
             if path.is_symlink() or not path.resolve().is_relative_to(target.resolve()):
                 raise UserError(f"artifact {wanted} of run {run_id} leads out of its folder.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepgain.core.store.bootstrap import prepare_store
 from keepgain.core.store.client import new_client, store_errors
+from keepgain.core.store.datasets import dataset_input
 from keepgain.core.store.location import StoreLocation, redact
 from keepgain.core.store.names import (
     PARENT,
@@ -133,6 +134,15 @@ class SweepRuns:
         folder = str(event.get("folder") or "")
         self._api.log_artifact(self._get(key, None).id, str(path), folder or None)
 
+    def _inputs(self, key: str, event: Mapping[str, Any]) -> None:
+        given = event.get("datasets")
+        try:
+            inputs = [dataset_input(d) for d in given or ()]
+        except (ValueError, TypeError) as error:
+            raise RefusedEvent(str(error)) from None
+        if inputs:
+            self._api.log_inputs(self._get(key, None).id, inputs)
+
     def _end(self, key: str, event: Mapping[str, Any]) -> None:
         status, time_ms = _text(event, "status"), _number(event, "time_ms")
         if status not in ENDED:
@@ -223,6 +233,7 @@ _HANDLERS = {
     "start": SweepRuns._start,
     "tags": SweepRuns._tags,
     "artifact": SweepRuns._artifact,
+    "inputs": SweepRuns._inputs,
     "end": SweepRuns._end,
 }
 

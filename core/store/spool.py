@@ -8,9 +8,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from keepgain.core.store.datasets import DatasetInfo
 
 
 class Spool:
@@ -55,6 +57,11 @@ class Spool:
     def artifact(self, run_key: str, path: Path, folder: str = "") -> None:
         """Uploads a file, which must stay in place until the sweep has ended."""
         self._write("artifact", run_key, path=str(path), folder=folder)
+
+    def inputs(self, run_key: str, datasets: Sequence[DatasetInfo]) -> None:
+        """The datasets that the run uses; safe to repeat."""
+        found = [d.model_dump(mode="json") for d in datasets]
+        self._write("inputs", run_key, datasets=found)
 
     def end(self, run_key: str, status: str) -> None:
         """Ends the run: `FINISHED`, `FAILED` or `KILLED` (MLflow's words)."""

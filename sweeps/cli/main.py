@@ -12,7 +12,7 @@ from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
 
 COMMANDS = (
     "init", "check", "plan", "run", "list", "status", "stop", "pause", "add", "logs", "export",
-    "ui",
+    "promote", "ui", "import_",
 )  # fmt: skip
 
 EPILOG = """examples:
@@ -24,8 +24,10 @@ EPILOG = """examples:
   sweep stop last                 # also: pause, resume, add
   sweep list --costs --by month   # tokens, hours, money
   sweep ui                        # the MLflow UI on this store
+  sweep import t.csv --id paper --label run --objective acc:max:share   # results from elsewhere
   analyze last                    # which model size and settings to use
   sweep export last --to model    # the model that it decided for, with a model card
+  sweep promote last              # the same into MLflow's model registry, as `champion`
   ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
 """
 

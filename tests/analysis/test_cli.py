@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     code = cli.main(arguments)
     out = capsys.readouterr()
     return code, out.out, out.err
+
+
+def complaints(err: str) -> list[str]:
+    """What went wrong, without the lines that say what is being done meanwhile."""
+    return [line for line in err.splitlines() if not line.startswith("analyze: asking MLflow")]
 
 
 def test_last_is_the_default_and_json_is_the_contract(
@@ -70,7 +76,8 @@ def test_an_unknown_id_names_the_store_and_the_nearest(
 ) -> None:
     code, out, err = run(capsys, "toy-123457")
     assert (code, out) == (2, "")
-    assert str(store) in err and "toy-123456" in err and err.count("\n") == 1
+    assert len(complaints(err)) == 1
+    assert str(store) in complaints(err)[0] and "toy-123456" in complaints(err)[0]
 
 
 def test_no_store_and_no_test_split(
@@ -100,12 +107,13 @@ def test_example_reads_any_recorded_folder(
 
 
 def test_heavy_modules_stay_out(store: Path) -> None:
-    """Neither help nor an analysis imports torch, ray, optuna or mlflow; help imports no numpy."""
+    """A plain analysis imports neither what trains nor what draws; help imports no numpy."""
     code = (
         "import sys; from keepgain.analysis import cli\n"
         "try: cli.main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch','ray','optuna','mlflow','numpy','matplotlib') "
+        "print([m for m in ('torch','ray','optuna','mlflow','numpy','matplotlib','pandas',"
+        "'sklearn','statsmodels','plotly') "
         "if m in sys.modules], file=sys.stderr)"
     )
     for arguments, expected in ((["--help"], "[]"), (["last"], "['numpy']")):
@@ -147,3 +155,108 @@ def test_the_shipped_example_changes_its_answer_with_delta(
 ) -> None:
     code, out, _ = run(capsys, "--example", "--delta", "0.2")
     assert code == 0 and "Use xs" in out
+
+
+# -- views ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "view"),
+    [
+        (("last", "trials"), "trials"),
+        (("trials",), "trials"),
+        (("toy-123456", "trials", "--sort", "gain"), "trials"),
+        (("--delta", "0.1", "last", "--max-forgetting", "0.2", "trials"), "trials"),
+        (("last", "compare", "big", "m-base"), "compare"),
+        (("compare", "big", "m-base", "--split", "test"), "compare"),
+        (("last", "items", "--suite", "tickets", "--where", "better", "--trial", "big"), "items"),
+    ],
+)
+def test_views_in_json(
+    store: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], view: str
+) -> None:
+    code, out, err = run(capsys, *arguments, "--format", "json")
+    assert (code, err) == (0, "")
+    given = json.loads(out)
+    assert (given["schema"], given["view"]) == (1, view)
+    assert given["sweep"]["id"] == "toy-123456" and given["sweep"]["test_opened"] == 1
+
+
+@pytest.mark.parametrize("form", ["text", "md", "csv"])
+@pytest.mark.parametrize(
+    "arguments", [("trials",), ("compare", "big", "small"), ("items", "--suite", "facts")]
+)
+def test_views_in_every_format(
+    store: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], form: str
+) -> None:
+    code, out, err = run(capsys, "last", *arguments, "--delta", "0.1", "--format", form)
+    assert (code, err) == (0, "") and out.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("last", "trails"), "no view 'trails'. Nearest: trials"),
+        (("last", "other-sweep"), "A further sweep is given by --with"),
+        (("last", "compare", "big"), "takes 2 names, not 1"),
+        (("last", "trials", "big"), "takes no names, not 1"),
+        (("last", "compare", "big", "smal", "--suite", "facts"), "--suite is an option of `items`"),
+        (("last", "trials", "--plot", "x.svg"), "--plot is an option of `decision`"),
+        (("last", "compare", "big", "nothing"), "'nothing'"),
+        (("last", "items", "--suite", "fact", "--trial", "big"), "no suite 'fact'. Nearest: facts"),
+        (("last", "--with", "toy-999999"), "toy-123456"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_and_2(
+    store: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "") and len(complaints(err)) == 1
+    assert message in complaints(err)[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--where", "worst"), ("--slice", "group"), ("--limit", "0"), ("--top", "x")],
+)
+def test_bad_values_of_views_end_with_2(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(("last", "items", *arguments))
+    assert stopped.value.code == 2
+
+
+def test_test_items_are_shown_only_where_asked(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for view in (("items", "--suite", "facts", "--trial", "big"), ("compare", "big", "small")):
+        splits = []
+        for extra in ((), ("--split", "test")):
+            out = run(capsys, "last", *view, *extra, "--format", "json")[1]
+            splits.append(json.loads(out)["data"]["split"])
+        assert splits == ["validation", "test"]
+
+
+def test_two_sweeps_are_read_as_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = build([base("s"), base("m"), Trial("third", "s", 0.8)], n_items=1000)
+    record = other.sweep.model_copy(update={"id": "toy-654321"})
+    folder = store / "sweeps" / "toy-654321" / "record"
+    save_folder(folder, replace(other, sweep=record))
+    code, out, _ = run(capsys, "toy-123456", "--with", "toy-654321", "trials")
+    assert code == 0 and "third@654321" in out and "big@123456" in out
+    asked = {"delta": 0.5}
+    question = record.question.model_copy(update=asked)
+    save_folder(folder, replace(other, sweep=record.model_copy(update={"question": question})))
+    code, _, err = run(capsys, "toy-123456", "--with", "toy-654321")
+    assert code == 2 and "delta is 0.03 in toy-123456 and 0.5 in toy-654321" in err
+    code, _, err = run(capsys, "toy-123456", "--with", "toy-654321", "--delta", "0.1")
+    assert (code, err) == (0, "")
+
+
+def test_the_shipped_example_has_the_views(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--example", "compare", "994287", "77511c")
+    assert code == 0 and "s 994287 is better by 1.7 points" in out
+    code, out, _ = run(capsys, "--example", "items", "--suite", "forgetting_fact", "--limit", "2")
+    assert code == 0 and "33 went from right to wrong" in " ".join(out.split())

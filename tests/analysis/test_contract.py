@@ -32,8 +32,9 @@ def data() -> dict[str, Any]:
 
 def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
-        "schema", "sweep", "objectives", "trials", "sizes", "slices", "churn", "overfitting",
-        "served", "decision", "rung_checks", "edges", "effort", "looks", "excluded",
+        "schema", "sweep", "objectives", "descriptions", "trials", "sizes", "slices", "churn", "overfitting",
+        "served", "decision", "rung_checks", "edges", "effort", "fronts", "choices",
+        "trades", "best_of_k", "scaling", "inference", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}
@@ -45,7 +46,7 @@ def test_every_key(data: dict[str, Any]) -> None:
         assert set(t) == {
             "id", "label", "model", "kind", "params", "stage", "split", "replicates", "status",
             "rank", "rank_group", "objectives", "cost", "candidate", "on_front", "near_front",
-            "front_membership",
+            "front_membership", "front_excluded", "descriptions",
         }  # fmt: skip
         assert list(t["objectives"]) == names
         for e in t["objectives"].values():
@@ -55,7 +56,7 @@ def test_every_key(data: dict[str, Any]) -> None:
     for s in data["sizes"]:
         assert set(s) == {
             "model", "parameters", "trial", "objectives", "cost", "probability_adequate",
-            "unequal_effort",
+            "unequal_effort", "worst_suite", "over_budget", "checks", "seed_variance", "seed_df",
         }  # fmt: skip
     assert set(data["decision"]) == {
         "status", "model", "trial", "probability", "confidence", "reason", "tied_with",
@@ -69,10 +70,54 @@ def test_every_key(data: dict[str, Any]) -> None:
         assert set(x) == {"trial", "reason"}
     assert {c["trial"] for c in data["churn"]} == {"big", "small", "searched", "arm"}
     for c in data["churn"]:
-        assert set(c) == {"trial", "split", "suite", "right_to_wrong", "wrong_to_right"}
+        assert set(c) == {
+            "trial", "split", "suite", "right_to_wrong", "wrong_to_right",
+            "right_to_wrong_beyond_chance", "wrong_to_right_beyond_chance",
+        }  # fmt: skip
     assert data["overfitting"] == {
         "runs": 0, "comparisons": 0, "confidence": 0.95, "findings": [], "gaps": [],
     }  # fmt: skip
+
+
+def test_every_key_of_the_parts_on_sizes(data: dict[str, Any]) -> None:
+    for s in data["sizes"]:
+        for c in s["checks"]:
+            assert set(c) == {
+                "claim", "subject", "value", "bound", "threshold", "confidence", "holds",
+                "holds_at_point",
+            }  # fmt: skip
+    for f in data["fronts"]:
+        assert set(f) == {
+            "field", "objectives", "on_front", "excluded", "reference_point", "hypervolume",
+            "beyond_reference",
+        }  # fmt: skip
+    for c in data["choices"]:
+        assert set(c) == {"field", "by_limits", "by_weights", "weights", "knee"}
+    for t in data["trades"]:
+        assert set(t) == {"cheaper", "dearer", "cost", "price"}
+    for c in data["best_of_k"]:
+        assert set(c) == {"model", "trials", "audits", "points", "compared_at", "reason"}
+    assert set(data["scaling"]) == {"refusal", "slopes"}
+
+
+def test_every_key_of_the_parts_beside_the_decision(data: dict[str, Any]) -> None:
+    told = data["inference"]
+    assert set(told) == {"against_base", "best", "luck", "optimism", "resolutions"}
+    assert [set(t) for t in told["against_base"]] == [{"trial", "p", "adjusted"}] * 2
+    for b in told["best"]:
+        assert set(b) == {"model", "compared", "confidence", "trials", "cheapest"}
+    assert [b["model"] for b in told["best"]] == ["s", "m", None]
+    assert told["luck"] is None
+    assert set(told["optimism"]) == {"trial", "others", "bare", "optimism"}
+    for r in told["resolutions"]:
+        assert set(r) == {
+            "trial", "other", "against", "difference", "discordance", "detectable", "target",
+            "items_needed",
+        }  # fmt: skip
+    assert [d["name"] for d in data["descriptions"]] == ["normalised_gain", "clipped_forgetting"]
+    for t in data["trials"]:
+        names = {"normalised_gain", "clipped_forgetting"}
+        assert set(t["descriptions"]) == (names if t["kind"] == "trial" and t["split"] else set())
 
 
 def test_values(data: dict[str, Any]) -> None:

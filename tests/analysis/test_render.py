@@ -2,11 +2,13 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
 from keepgain.analysis import render, words
 from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.grid import Grid, View
 from keepgain.core.record import Question
 from keepgain.core.status import TrialStatus
 from tests.analysis.evidence import Trial, base, build
@@ -92,3 +94,35 @@ def test_words() -> None:
     assert words.join(["a"]) == "a" and words.join([]) == ""
     assert words.count(1, "seed") == "1 seed" and words.count(2000, "item") == "2,000 items"
     assert words.clean("a\x1b[0m\u202eb\n") == "a[0mb"
+
+
+def example_view() -> View:
+    grid = Grid(
+        "A table with a title that is longer than the table itself, and than many terminals are",
+        ("item", "text", "score", "extra"),
+        (("a-1", "what it was asked\x1b[31m", "0.5", "x" * 30), ("a-2", "=cmd", "–", "")),
+        (False, True),
+        ("extra",),
+    )
+    data = {"rows": [{"id": "a", "of": {"value": 0.1234567}, "seeds": [1, 2]}, {"id": "=b"}]}
+    return View("made", "one · line", ("In words. " * 20,), (grid,), ("A note. " * 20,), data)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_view_fits_the_width(width: int) -> None:
+    said = render.view_text(example_view(), width=width)
+    assert max(len(line) for line in said.splitlines()) <= width
+    assert "\x1b" not in said and "a-1" in said and "one · line" in said
+    assert ("xxx" in said) == (width >= 80)
+    assert "\x1b[" in render.view_text(example_view(), colour=True)
+
+
+def test_a_view_in_markdown_and_csv() -> None:
+    said = render.view_markdown(example_view())
+    assert said.startswith("# one · line\n\nIn words.") and "\n- A note." in said
+    assert "| a-1 |" in said
+    rows = list(csv.reader(io.StringIO(render.view_csv(example_view()))))
+    assert rows == [["id", "of.value", "seeds"], ["a", "0.1234567", "1; 2"], ["'=b", "", ""]]
+    shown = replace(example_view(), data={})
+    rows = list(csv.reader(io.StringIO(render.view_csv(shown))))
+    assert rows[0] == ["item", "text", "score", "extra"] and rows[2][1] == "'=cmd"

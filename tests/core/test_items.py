@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -84,6 +85,57 @@ def test_runs_with_and_without_slices_share_a_file(tmp_path: Path) -> None:
     sliced = replace(plain, slices={"language": ("de", None), "level": ("1", "2")})
     write_items(tmp_path / "i.parquet", [("old", plain), ("new", sliced)])
     assert [s.slices for _, s in read_items(tmp_path / "i.parquet")] == [{}, sliced.slices]
+
+
+def test_runs_on_the_same_items_share_their_labels_and_nobody_can_write_to_them(
+    tmp_path: Path,
+) -> None:
+    two = np.array([1.0, 2.0])
+    one = ItemScores("s", "test", "m", np.array(["a", "b"]), two, two, clusters=("x", None))
+    other = replace(one, values=two + 1, item_ids=np.array(["b", "a"]))
+    write_items(tmp_path / "i.parquet", [("k", one), ("l", replace(one, tokens=1)), ("m", other)])
+    (_, a), (_, b), (_, c) = read_items(tmp_path / "i.parquet")
+    assert a.item_ids is b.item_ids and a.clusters is b.clusters is c.clusters
+    assert c.item_ids.tolist() == ["b", "a"]
+    for array in (a.item_ids, a.values, a.weights):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = array[1]
+
+
+def test_a_file_of_several_row_groups_is_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+
+    def some(key: int) -> tuple[str, ItemScores]:
+        n = int(rng.integers(1, 9))
+        ids = np.array([f"{key}-{i}" for i in range(n)])
+        labels = tuple(None if rng.random() < 0.5 else str(i) for i in range(n))
+        labels = _or_nothing(labels)
+        slices = {"language": labels} if labels and key % 2 else {}
+        scores = ItemScores("s", "test", "m", ids, rng.random(n), np.ones(n), key, labels)
+        return f"k{key // 3}", replace(scores, slices=slices)
+
+    pairs = [some(key) for key in range(40)]
+    monkeypatch.setattr("keepgain.core.items._ROWS_AT_ONCE", 10)
+    write_items(tmp_path / "i.parquet", pairs)
+    assert pq.ParquetFile(tmp_path / "i.parquet").num_row_groups > 5
+    assert [flat(p) for p in read_items(tmp_path / "i.parquet")] == [flat(p) for p in pairs]
+
+
+def test_a_table_without_a_column_or_a_value_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    scores = ItemScores("s", "test", "m", np.array(["a"]), np.array([1.0]), np.array([2.0]))
+    write_items(path, [("k", scores)])
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["weight"]), path)
+    with pytest.raises(UserError, match="no column weight"):
+        read_items(path)
+    absent = pa.array([None], pa.float64())
+    at = table.schema.get_field_index("value")
+    pq.write_table(table.set_column(at, "value", absent), path)
+    with pytest.raises(UserError, match="a row without value"):
+        read_items(path)
 
 
 def test_what_is_no_such_table_is_named(tmp_path: Path) -> None:

@@ -6,8 +6,15 @@ import pytest
 
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence
+from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation, resolve_store
-from keepgain.core.store.reader import CACHE_NAME, load_from_mlflow, open_reader
+from keepgain.core.store.reader import (
+    CACHE_NAME,
+    _copy_name,
+    kept_copy,
+    load_from_mlflow,
+    open_reader,
+)
 from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, load_folder, save_folder
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
@@ -25,6 +32,14 @@ reader = open_reader(location)
 assert reader.load(reader.sweep_ids()[0]).sweep.name == "tickets"
 assert list_sweeps(location)[0].status == "finished"
 print(sorted({m.partition(".")[0] for m in sys.modules} & {"mlflow", "torch", "ray", "optuna"}))
+"""
+
+READ_ONE = """
+import sys
+from keepgain.core.store.location import resolve_store
+from keepgain.core.store.reader import open_reader
+sweep = open_reader(resolve_store(sys.argv[1])).load(sys.argv[2]).sweep
+print(sweep.name, sorted({m.partition(".")[0] for m in sys.modules} & {"mlflow", "pandas"}))
 """
 
 
@@ -95,6 +110,56 @@ def test_local_files_and_mlflow_give_the_same_evidence(
     folder.rename(folder.parent.parent.parent / "moved-away")
     assert same_evidence(open_reader(location).load(SWEEP), evidence)
     assert open_reader(location).sweep_ids() == [SWEEP]
+
+
+def test_a_finished_sweep_is_read_a_second_time_without_mlflow(
+    location: StoreLocation, evidence: Evidence, tmp_path: Path
+) -> None:
+    upload(location, record(location, evidence))
+    (location.work / SWEEP).rename(tmp_path / "moved-away")
+    said: list[str] = []
+    assert same_evidence(open_reader(location, said.append).load(SWEEP), evidence)
+    assert any("downloading record/items.parquet" in line for line in said)
+    command = [sys.executable, "-c", READ_ONE, str(location.folder), SWEEP]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("tickets []", 0), done.stderr
+
+
+def test_a_sweep_that_went_on_since_is_read_afresh(
+    location: StoreLocation, evidence: Evidence, tmp_path: Path
+) -> None:
+    folder = record(location, evidence)
+    upload(location, folder)
+    load_from_mlflow(location, SWEEP)
+    newer = Evidence(evidence.sweep.model_copy(update={"test_opened": 1}), evidence.items)
+    upload(location, record(location, newer))
+    folder.rename(tmp_path / "moved-away")
+    assert open_reader(location).load(SWEEP).sweep.test_opened == 1
+
+
+def test_a_server_is_asked_again_until_the_decision_is_made(
+    location: StoreLocation, evidence: Evidence, tmp_path: Path
+) -> None:
+    upload(location, record(location, evidence))
+    load_from_mlflow(location, SWEEP)
+    (location.work / SWEEP).rename(tmp_path / "moved-away")
+    copy = kept_copy(location, SWEEP)
+    assert copy is not None
+    there, elsewhere = (
+        StoreLocation(uri, None, location.work, "--store")
+        for uri in ("http://one:5000", "http://two:5000")
+    )
+    run_and_end = copy.name.rpartition("-")[0]
+    of_server = copy.with_name(f"{run_and_end}-{_copy_name(there, 'r', 0).rpartition('-')[2]}")
+    copy.rename(of_server)
+    assert kept_copy(there, SWEEP) == of_server
+    assert kept_copy(elsewhere, SWEEP) is None
+    said: list[str] = []
+    assert same_evidence(open_reader(there, said.append).load(SWEEP), evidence)
+    assert said == [f"read from the copy in {of_server}; delete it to ask the server again"]
+    searching = evidence.sweep.model_copy(update={"stage": Stage.SEARCH})
+    save_folder(of_server, Evidence(searching, evidence.items))
+    assert kept_copy(there, SWEEP) is None
 
 
 def test_a_running_sweep_is_read_afresh(location: StoreLocation, evidence: Evidence) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from keepgain.core.errors import UserError
 from keepgain.core.store.client import new_client
+from keepgain.core.store.datasets import DatasetInfo, columns_of
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.names import TAG_RUN_KEY, original_key
 from keepgain.core.store.runs import reap
@@ -239,3 +240,31 @@ def test_the_death_of_the_thread_is_told(location: StoreLocation) -> None:
         assert not shipper.drain(10)
         assert shipper.state == "degraded"
         assert shipper.trouble is not None and "the shipper stopped" in shipper.trouble
+
+
+def test_datasets_are_recorded_once_and_a_malformed_one_is_refused(location: StoreLocation) -> None:
+    spool = Spool(spool_folder(location), "driver")
+    spool.start("parent", SWEEP, {}, {})
+    info = DatasetInfo(
+        name="tickets/train", context="training", digest="a" * 64, path="/data/t.jsonl", rows=7,
+        columns=columns_of(b'{"id": "1", "n": 2, "x": 0.5, "ok": true, "messages": []}'),
+        facts={"role": "task"},
+    )  # fmt: skip
+    spool.inputs("parent", [info])
+    spool.inputs("parent", [info])  # a continued sweep says it again
+    spool.close()
+    bad = {"event": "inputs", "run_key": "parent", "time_ms": 1, "datasets": [{"name": "x"}]}
+    with (spool_folder(location) / "driver.jsonl").open("a") as handle:
+        handle.write(json.dumps(bad) + "\n")
+    assert "not a dataset" in (ship(location).trouble or "")
+
+    (found,) = runs_by_key(location)["parent"].inputs.dataset_inputs
+    assert [(t.key, t.value) for t in found.tags] == [("mlflow.data.context", "training")]
+    assert (found.dataset.name, found.dataset.digest) == ("tickets/train", "a" * 36)
+    assert json.loads(found.dataset.source) == {"uri": "/data/t.jsonl"}
+    profile = {"num_rows": 7, "digest": "a" * 64, "role": "task"}
+    assert json.loads(found.dataset.profile) == profile
+    kinds = {c["name"]: c["type"] for c in json.loads(found.dataset.schema)["mlflow_colspec"]}
+    assert kinds == {
+        "id": "string", "n": "long", "x": "double", "ok": "boolean", "messages": "any"
+    }  # fmt: skip

@@ -12,6 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from keepgain.core.items import read_items
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import (
     METRIC_COMPLETED,
@@ -153,6 +154,88 @@ def test_the_parent_keeps_record_decision_and_spec(parent: Any, finished: Swept)
         assert tags[f"keepgain.{name}"]
     assert parent.data.metrics[METRIC_FAILED] == 0
     assert parent.data.metrics[METRIC_COMPLETED] == 6 + 4
+
+
+def test_the_parent_shows_the_decision_as_note_tags_figure_and_report(
+    parent: Any, finished: Swept
+) -> None:
+    decision = json.loads((finished.folder / "decision" / "decision.json").read_text())["decision"]
+    tags = parent.data.tags
+    assert tags["keepgain.decision.status"] == decision["status"]
+    assert tags["keepgain.decision.trial"] == (decision["trial"] or "")
+    assert decision["reason"][:40] in tags["mlflow.note.content"]
+    named = "decision/task_score" in parent.data.metrics
+    assert named == (decision["trial"] is not None)
+    assert {"figures/gain_forgetting.svg", "decision/report.html"} <= artifacts(parent)
+
+
+def test_datasets_are_on_the_parent_alone(
+    parent: Any, children: dict[str, Any], finished: Swept
+) -> None:
+    found = {
+        i.dataset.name: (i.tags[0].value, json.loads(i.dataset.profile)["num_rows"])
+        for i in parent.inputs.dataset_inputs
+    }
+    rows = {p.name: len(p.read_text().splitlines()) for p in (finished.folder / "data").iterdir()}
+    assert found == {
+        **{f"{n}/train": ("training", rows[f"{n}.train.jsonl"]) for n in ("tickets", "general")},
+        **{
+            f"{n}/{split}": (split, 60)
+            for n in ("gain", "forgetting_fact")
+            for split in ("validation", "test")
+        },
+    }
+    assert not any(c.inputs.dataset_inputs for c in children.values())
+
+
+def test_every_child_can_be_compared_by_gain_forgetting_and_task_score(
+    finished: Swept, children: dict[str, Any]
+) -> None:
+    base = {c.data.tags["keepgain.model"]: c.data.metrics for c in children.values()
+            if c.data.tags["keepgain.kind"] == "base"}  # fmt: skip
+    for key, child in children.items():
+        metrics, zero = child.data.metrics, base[child.data.tags["keepgain.model"]]
+        for prefix, split in (("", "validation"), ("test_", "test")):
+            if f"{split}/gain" in metrics:
+                gain = metrics[f"{split}/gain"] - zero[f"{split}/gain"]
+                lost = zero[f"{split}/forgetting_fact"] - metrics[f"{split}/forgetting_fact"]
+                assert metrics[f"{prefix}gain"] == pytest.approx(gain), key
+                assert metrics[f"{prefix}forgetting"] == pytest.approx(lost), key
+                assert metrics[f"{prefix}task_score"] == pytest.approx(metrics[f"{split}/gain"])
+    assert all("gain" in c.data.metrics for c in children.values())
+
+
+def test_a_promoted_model_loads_with_plain_transformers_and_scores_the_same(
+    finished: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import mlflow
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    confirmed = [r for r in finished.state().runs.values() if r.asked.stage is Stage.CONFIRM]
+    key = confirmed[0].run_key
+    done = finished.sweep("promote", finished.id, "--trial", key, "--name", "tiny").expect()
+    assert "models:/tiny@champion" in done.out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished.store / 'mlflow.db'}")
+    folder = mlflow.artifacts.download_artifacts("models:/tiny@champion", dst_path=str(tmp_path))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    (scores,) = [
+        s
+        for k, s in read_items(finished.folder / "record" / "items.parquet")
+        if k == key and (s.suite, s.split) == ("gain", "test")
+    ]
+    recorded = dict(zip(scores.item_ids.tolist(), scores.values.tolist(), strict=True))
+    lines = (finished.folder / "data" / "gain.test.jsonl").read_text().splitlines()
+    again = {}
+    for row in map(json.loads, lines):
+        asked = tokenizer(row["prompt"], return_tensors="pt", add_special_tokens=False)
+        end = tokenizer.eos_token_id
+        made = model.generate(**asked, max_new_tokens=16, do_sample=False, pad_token_id=end)
+        answer = tokenizer.decode(made[0, asked.input_ids.shape[1] :], skip_special_tokens=True)
+        again[row["id"]] = float(answer.strip() == row["answer"].strip())
+    assert again == recorded and len(again) == 60
 
 
 def test_a_trial_has_settings_curves_scores_and_logs(

@@ -1,0 +1,51 @@
+"""A report of a table from elsewhere: its own objectives, one panel, no items."""
+
+from keepgain.analysis.analyze import analyze
+from keepgain.analysis.report.html import to_html
+from keepgain.analysis.report.markdown import to_markdown
+from keepgain.core.record import (
+    Evidence,
+    GivenObjective,
+    ModelInfo,
+    Question,
+    RunRecord,
+    SweepRecord,
+)
+from keepgain.core.status import Stage, TrialStatus
+from tests.analysis.report.page import Page
+
+
+def evidence() -> Evidence:
+    figures = {"a": (0.7, 3.0), "b": (0.8, 5.0), "c": (0.6, 9.0)}
+    runs = tuple(
+        RunRecord(
+            run_key=name, trial_id=name, seed=1, kind="trial", model="", stage=Stage.SEARCH,
+            status=TrialStatus.COMPLETED, named=name, n=500,
+            metrics={"accuracy": high, "latency": low},
+        )
+        for name, (high, low) in figures.items()
+    )  # fmt: skip
+    objectives = (
+        GivenObjective(name="accuracy", direction="maximize", unit="share"),
+        GivenObjective(name="latency", direction="minimize", unit="ms"),
+    )
+    models: tuple[ModelInfo, ...] = ()
+    sweep = SweepRecord(
+        id="table-123456", name="table", stage=Stage.DECIDED, question=Question(), suites=(),
+        models=models, runs=runs, objectives=objectives,
+    )  # fmt: skip
+    return Evidence(sweep, ())
+
+
+def test_a_table_from_elsewhere_is_drawn_by_its_own_objectives() -> None:
+    found = evidence()
+    analysis = analyze(found)
+    page = Page(to_html(found, analysis))
+    assert page.faults == []
+    (panel,) = page.panels
+    assert panel["layout"]["xaxis"]["title"]["text"] == "latency, ms (less is better)"
+    assert panel["layout"]["yaxis"]["title"]["text"] == "accuracy, share (more is better)"
+    assert sorted(p[:2] for p in page.points) == [(3.0, 0.7), (5.0, 0.8), (9.0, 0.6)]
+    assert "PROVISIONAL" in page.shown
+    assert all("accuracy: 0." in p[2] and "on 500 items" in p[2] for p in page.points)
+    assert to_markdown(found, analysis).startswith("# PROVISIONAL")

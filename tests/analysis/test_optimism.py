@@ -1,0 +1,51 @@
+"""Optimism by hand, and its interval against a known truth."""
+
+import numpy as np
+import pytest
+
+from benchmarks.analysis.worlds import True_, base_of, world
+from keepgain.analysis.analyze import analyze
+from keepgain.analysis.optimism import optimism
+from keepgain.core.record import Question
+from tests.analysis.evidence import Trial, base, build
+
+
+def test_it_is_the_pick_s_loss_less_that_of_the_others() -> None:
+    m = world(np.random.default_rng(0), [base_of("m"), True_("a", "m", 0.7), True_("b", "m", 0.6)])
+    by_name = {c.trial_id: c for c in m.table.configurations}
+
+    def lost(name: str) -> float:
+        scores = by_name[name].scores
+        return float(scores["validation"]["task"].mean() - scores["test"]["task"].mean())
+
+    found = optimism(m, by_name["a"], [by_name["base-m"], by_name["b"]])
+    assert found is not None and found.others == ("base-m", "b")
+    assert found.bare == pytest.approx(lost("a"))
+    by_hand = lost("a") - (lost("base-m") + lost("b")) / 2
+    assert found.uncertain.value == pytest.approx(by_hand)
+
+
+def test_its_interval_holds_zero_where_nothing_was_selected() -> None:
+    """The seed's effect is on both splits and cancels."""
+    rng = np.random.default_rng(1)
+    given = [base_of("m"), *(True_(n, "m", 0.7, seeds=s) for n, s in (("a", 1), ("b", 3)))]
+    held = 0
+    for _ in range(300):
+        m = world(rng, given, n_items=200)
+        start, a, b = m.table.configurations
+        found = optimism(m, a, [start, b])
+        assert found is not None
+        e = found.uncertain.estimate()
+        assert e.low is not None and e.high is not None
+        held += e.low <= 0 <= e.high
+    assert 0.92 <= held / 300 <= 0.98
+
+
+def test_it_is_told_where_the_decision_is_on_test() -> None:
+    trials = [base("m"), Trial("a", "m", 0.8), Trial("b", "m", 0.6)]
+    free = Question()
+    decided = analyze(build(trials, n_items=300, sizes={"m": 1}, question=free))
+    told = decided.decision.inference.optimism
+    assert told is not None and (told.trial, told.others) == ("a", ("base-m", "b"))
+    early = analyze(build(trials, n_items=300, sizes={"m": 1}, question=free, test=False))
+    assert early.decision.inference.optimism is None
