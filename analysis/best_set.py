@@ -93,7 +93,8 @@ def best_set(
         return BestSet(model, ids, None, None)
     sign = measures.sign("task_score")
     values = sign * np.array([measures.point(c, split, "task_score") for c in who], np.float64)
-    order = sorted(np.flatnonzero(could_be_best(values, sign * noise)), key=lambda i: -values[i])
+    inside = np.flatnonzero(could_be_best(values, sign * noise)).tolist()
+    order = sorted(inside, key=lambda i: -float(values[i]))
     best = [who[i] for i in order]
     return BestSet(model, ids, tuple(c.trial_id for c in best), cheapest(best, question.cost))
 

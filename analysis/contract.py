@@ -58,7 +58,6 @@ from keepgain.analysis.overfitting import Overfitting
 from keepgain.analysis.rung_check import Agreement, RungCheck
 from keepgain.analysis.served import AsServed
 from keepgain.analysis.spending import final_confidence
-from keepgain.analysis.stats import Estimate
 from keepgain.core.record import LookRecord
 from keepgain.core.schema import StrictModel
 

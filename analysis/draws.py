@@ -147,9 +147,11 @@ def deviations(
         if pooled is None:
             found[:, at] = np.nan
             continue
-        size = np.sqrt(pooled.component / np.array([who[n].seeds(split) for n in at]))
-        spread = np.sqrt(pooled.df / rng.chisquare(pooled.df, size=(draws, 1)))
-        found[:, at] += rng.standard_normal((draws, len(at))) * size * spread
+        # What is uncertain is the variance between runs, not only the part that items leave.
+        between = pooled.between * pooled.df / rng.chisquare(pooled.df, size=(draws, 1))
+        spread = np.sqrt(np.maximum(0.0, between - pooled.interaction))
+        share = 1 / np.sqrt(np.array([who[n].seeds(split) for n in at]))
+        found[:, at] += rng.standard_normal((draws, len(at))) * share * spread
     return found
 
 

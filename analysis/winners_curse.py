@@ -2,12 +2,12 @@
 
 The best of N noisy scores lies above its own true score; with N equal trials by the expected
 maximum of N errors. Correction by empirical Bayes: the true scores of a size's trials come from a
-mixture of at most three normals (fitted to the scores, with the errors' variances known), and the
+mixture of at most four normals (fitted to the scores, with the errors' variances known), and the
 expected true score of the winner is its posterior mean. That needs no further correction for having
 been selected (Efron, Journal of the American Statistical Association 106, 2011). With equal trials
 the fitted spread is about 0 and the winner falls back to the mean; with trials far apart it keeps
-its score. Several components, chosen by BIC, keep a group of failed trials from passing for spread
-among the good ones.
+its score. Several components, as many as AIC says, keep a group of failed trials from passing for
+spread among the good ones.
 
 Errors shared by all trials (harder items) move no rank, so they are taken out of the variances.
 """
@@ -23,7 +23,7 @@ from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 
-MAX_COMPONENTS = 3
+MAX_COMPONENTS = 4
 MIN_PER_COMPONENT = 4
 """Trials for each component of the mixture: fewer would fit their own noise."""
 _STEPS = 100
@@ -93,7 +93,7 @@ def shrunk(values: Floats, variances: Floats) -> Floats:
         variances: Of their errors, shape [C].
 
     Returns:
-        Shape [C], by the mixture with the lowest BIC.
+        Shape [C], by the mixture with the lowest AIC.
     """
     if not np.any(variances > 0) or np.ptp(values) == 0:
         return values
@@ -103,7 +103,7 @@ def shrunk(values: Floats, variances: Floats) -> Floats:
 
 
 def _fit(values: Floats, variances: Floats, components: int) -> tuple[float, Floats]:
-    """BIC and posterior means of a mixture of normals, by expectation maximisation.
+    """AIC and posterior means of a mixture of normals, by expectation maximisation.
 
     The spread of a component is what its values vary beyond their errors, at least 0.
     """
@@ -131,7 +131,7 @@ def _fit(values: Floats, variances: Floats, components: int) -> tuple[float, Flo
         if np.abs(spreads - before).max() < 1e-4 * floor:
             break
     likelihood = float((top[:, 0] + np.log(likely.sum(axis=1))).sum())
-    bic = -2 * likelihood + (3 * components - 1) * np.log(len(values))
+    aic = -2 * likelihood + 2 * (3 * components - 1)
     kept = spreads / (spreads + noise[:, None])
     posterior = (share * (means + kept * (values[:, None] - means))).sum(axis=1)
-    return bic, np.asarray(posterior, dtype=np.float64)
+    return aic, np.asarray(posterior, dtype=np.float64)

@@ -51,7 +51,7 @@ class RungReport(StrictModel):
     """Parquet of the answer losses of items and, at the end, of training rows, likewise; see
     `trainers.answer_losses`. None: not measured."""
     answers_path: str | None = None
-    """Parquet of what the model answered (`core.answers`), likewise; None below the full budget, and
+    """Parquet of what the model answered (`core.answers`), likewise; None below the full budget and
     where no suite asks for answers."""
     stopped_early: int | None = None
     """Training tokens at which early stopping ended the training; None: it did not."""

@@ -22,6 +22,8 @@ from keepgain.core.record import Evidence, short_id
 
 MAX_EXCLUDED = 200
 """Rows of the table of what was left out; the reasons are counted over all."""
+MAX_WHY = 300
+"""Trials up to which what mattered is part of the report: about 10 s of processor time."""
 _PRIVATE = ("host", "cluster", "ray_job")
 """Facts of provenance that are no news to a reader and name machines."""
 
@@ -165,6 +167,13 @@ def _details(analysis: Analysis) -> tuple[Grid, ...]:
 
 
 def _views(evidence: Evidence, analysis: Analysis) -> tuple[View, ...]:
+    trials = sum(r.who.kind == "trial" and r.split is not None for r in analysis.rows)
+    if trials > MAX_WHY:
+        # Resampled importance and cross-validated surfaces of thousands of trials take minutes.
+        said = (
+            f"Not computed here for {trials:,} trials: `analyze ID why` and `curves` take minutes."
+        )
+        return (View("why", "Settings and curves", (said,), (), (), {}),)
     from keepgain.analysis.views.curves import curves_view
     from keepgain.analysis.views.why import why_view
 

@@ -149,7 +149,11 @@ def _layout(frame: Frame) -> dict[str, Any]:
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "font": {"color": "#222222", "size": 12, "family": "system-ui, sans-serif"},
-        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": "#222222"}},
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "white",
+            "font": {"color": "#222222", "size": 11},
+        },
         "xaxis": across | line,
         "yaxis": up | line,
         "shapes": [_line(limit) for limit in frame.limits],

@@ -231,10 +231,10 @@ def _told(analysis: Analysis, row: Row, varying: Sequence[str]) -> tuple[str, ..
         lines.append(f"{cells.cost_name(cost)}: {cells.cost(cost, who.cost[cost])}")
     place = row.place
     if place is not None:
-        state = "on the front" if place.on_front else "behind the front"
-        state = "near the front" if place.near_front and not place.on_front else state
+        own = "the" if row.split == analysis.decision.split else f"{row.split}'s"
+        where = "on" if place.on_front else "near" if place.near_front else "behind"
         share = "" if place.membership is None else f", in {place.membership:.2f} of draws"
-        lines.append(state + share)
+        lines.append(f"{where} {own} front{share}")
         if place.excluded:
             lines.append(words.clean(place.excluded))
     return tuple(lines)

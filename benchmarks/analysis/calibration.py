@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.analysis.worlds import Noise, True_, base_of, world
+from benchmarks.analysis.worlds import Known, Noise, base_of, world
 from keepgain.analysis.judge import Verdict, judge
 from keepgain.analysis.measures import Measures, Quantity
 from keepgain.analysis.sizes import probabilities
@@ -31,6 +31,7 @@ from keepgain.core.record import Question
 PARAMETERS = {"s": 1, "m": 2, "l": 3}
 QUESTION = Question(delta=0.03, max_forgetting=0.05)
 SURE = 0.95
+_NOISE = Noise(seed=0.01)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Setting:
     trials: int = 2
     """Confirmed trials of each size."""
     n_items: int = 1000
-    noise: Noise = Noise(seed=0.01)
+    noise: Noise = _NOISE
     below: float = 0.08
     """Smaller sizes lie up to this much below the largest."""
     drop: float = 0.07
@@ -103,7 +104,7 @@ class Oracle(Measures):
         return replace(u, terms=terms, item_variance=items)
 
 
-def truths(rng: np.random.Generator, setting: Setting) -> list[True_]:
+def truths(rng: np.random.Generator, setting: Setting) -> list[Known]:
     """Configurations with random true scores; the best sizes of a sweep are often close."""
     given = []
     for model in PARAMETERS:
@@ -112,7 +113,7 @@ def truths(rng: np.random.Generator, setting: Setting) -> list[True_]:
         for k in range(setting.trials):
             task = 0.8 - lag - rng.uniform(0, 0.01)
             general = tuple(0.8 - drops - rng.uniform(-0.005, 0.005, size=2))
-            given.append(True_(f"{model}{k}", model, task, general, setting.seeds))
+            given.append(Known(f"{model}{k}", model, task, general, setting.seeds))
     return given
 
 
@@ -145,7 +146,7 @@ def _judged(measures: Measures) -> Verdict:
     return judge(measures, "test", pool, QUESTION)
 
 
-def _adequate(given: dict[str, True_], verdict: Verdict) -> dict[str, bool]:
+def _adequate(given: dict[str, Known], verdict: Verdict) -> dict[str, bool]:
     candidates = {s.model: given[s.candidate.trial_id] for s in verdict.sizes if s.candidate}
     level = candidates["l"].task - QUESTION.delta
     limit = QUESTION.max_forgetting

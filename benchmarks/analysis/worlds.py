@@ -32,7 +32,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class True_:
+class Known:
     """A configuration and its true scores."""
 
     name: str
@@ -49,7 +49,7 @@ class True_:
 
 def world(
     rng: np.random.Generator,
-    given: Sequence[True_],
+    given: Sequence[Known],
     *,
     n_items: int = 2000,
     noise: Noise | None = None,
@@ -90,7 +90,7 @@ def world(
 
 def _configuration(
     rng: np.random.Generator,
-    given: True_,
+    given: Known,
     infos: Mapping[str, SuiteInfo],
     items: Mapping[tuple[Split, str], Floats],
     noise: Noise,
@@ -124,6 +124,6 @@ def _configuration(
     )
 
 
-def base_of(model: str, task: float = 0.1, general: Sequence[float] = (0.8,)) -> True_:
+def base_of(model: str, task: float = 0.1, general: Sequence[float] = (0.8,)) -> Known:
     """A base model."""
-    return True_(f"base-{model}", model, task, general, arm="base")
+    return Known(f"base-{model}", model, task, general, arm="base")

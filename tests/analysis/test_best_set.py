@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.analysis.worlds import True_, base_of, world
+from benchmarks.analysis.worlds import Known, base_of, world
 from keepgain.analysis.best_set import best_set, cheapest, could_be_best
 from keepgain.analysis.draws import deviations
 from keepgain.analysis.measures import Measures
@@ -24,14 +24,14 @@ def found(m: Measures, draws: int = 500) -> tuple[str, ...] | None:
 def test_the_true_best_is_in_the_set(step: float) -> None:
     """Eight trials of 1 to 3 seeds, equal, close, and further apart than their noise."""
     given = [
-        True_(f"t{k}", "m", 0.7 - step * k, seeds=1 + k % 3, confirmed=False) for k in range(8)
+        Known(f"t{k}", "m", 0.7 - step * k, seeds=1 + k % 3, confirmed=False) for k in range(8)
     ]
     rng = np.random.default_rng(8)
     hits = sizes = 0
     for _ in range(150):
         trials = found(world(rng, [base_of("m"), *given], n_items=300, splits=("validation",)))
         assert trials is not None
-        hits += "t0" in trials
+        hits += len(trials) / 8 if step == 0 else "t0" in trials  # equal ones are all the best
         sizes += len(trials)
     assert hits / 150 >= 0.93
     assert sizes / 150 < (8 if step < 0.04 else 4.5)
@@ -70,30 +70,32 @@ def test_ten_thousand_take_seconds() -> None:
 
 def test_the_draws_have_the_variance_of_the_intervals() -> None:
     rng = np.random.default_rng(3)
-    given = [True_(f"t{k}", "m", 0.7, seeds=1 + k % 3) for k in range(24)]
+    given = [Known(f"t{k}", "m", 0.7, seeds=1 + k % 3) for k in range(24)]
     m = world(rng, [base_of("m"), *given], n_items=400, splits=("validation",))
     trials = m.table.trials("m", "validation")
     drawn = deviations(m, "validation", trials, "task_score", 4000)
     for n, who in enumerate(trials):
         u = m.uncertain(who, "validation", "task_score")
         assert u is not None
-        df = m.seed_variance("m", "validation", "task_score").df  # type: ignore[union-attr]
-        items, seeds = u.item_variance, u.variance - u.item_variance
-        assert drawn[:, n].var() == pytest.approx(items + seeds * df / (df - 2), rel=0.15)
+        seeds = m.seed_variance("m", "validation", "task_score")
+        assert seeds is not None
+        wider = seeds.between * seeds.df / (seeds.df - 2) - seeds.interaction  # mean of 1 / chi^2
+        expected = u.item_variance + wider / who.seeds("validation")
+        assert drawn[:, n].var() == pytest.approx(expected, rel=0.1)
     apart = m.difference(trials[0], trials[1], "validation", "task_score")
     assert apart is not None
-    assert (drawn[:, 0] - drawn[:, 1]).var() == pytest.approx(apart.variance, rel=0.2)
+    assert (drawn[:, 0] - drawn[:, 1]).var() == pytest.approx(apart.variance, rel=0.25)
 
 
 def test_without_replicates_the_set_is_unknown() -> None:
-    given = [True_(f"t{k}", "m", 0.7, seeds=1) for k in range(3)]
+    given = [Known(f"t{k}", "m", 0.7, seeds=1) for k in range(3)]
     m = world(np.random.default_rng(0), [base_of("m"), *given], n_items=50)
     assert found(m) is None
 
 
 def test_the_cheapest_by_the_question_s_cost_then_by_training() -> None:
     def who(*costs: dict[str, float]) -> list:
-        given = [True_(f"t{k}", "m", 0.7, cost=c) for k, c in enumerate(costs)]
+        given = [Known(f"t{k}", "m", 0.7, cost=c) for k, c in enumerate(costs)]
         m = world(np.random.default_rng(0), given, n_items=5)
         return list(m.table.configurations)
 

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.analysis.worlds import True_, base_of, world
+from benchmarks.analysis.worlds import Known, base_of, world
 from keepgain.analysis import stats
 
 SEEDS = (1, 2, 3, 5)
@@ -27,7 +27,7 @@ def coverage(with_seeds: bool) -> dict[tuple[str, int], float]:
     One size of 12 trials, three of each number of seeds. Without seeds, item variance alone.
     """
     given = [
-        True_(f"t{s}{k}", "m", 0.7, (0.75,), seeds=s, confirmed=False)
+        Known(f"t{s}{k}", "m", 0.7, (0.75,), seeds=s, confirmed=False)
         for s in SEEDS
         for k in range(3)
     ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.analysis.worlds import True_, base_of, world
+from benchmarks.analysis.worlds import Known, base_of, world
 from keepgain.analysis.analyze import analyze
 from keepgain.analysis.optimism import optimism
 from keepgain.core.record import Question
@@ -11,7 +11,7 @@ from tests.analysis.evidence import Trial, base, build
 
 
 def test_it_is_the_pick_s_loss_less_that_of_the_others() -> None:
-    m = world(np.random.default_rng(0), [base_of("m"), True_("a", "m", 0.7), True_("b", "m", 0.6)])
+    m = world(np.random.default_rng(0), [base_of("m"), Known("a", "m", 0.7), Known("b", "m", 0.6)])
     by_name = {c.trial_id: c for c in m.table.configurations}
 
     def lost(name: str) -> float:
@@ -28,7 +28,7 @@ def test_it_is_the_pick_s_loss_less_that_of_the_others() -> None:
 def test_its_interval_holds_zero_where_nothing_was_selected() -> None:
     """The seed's effect is on both splits and cancels."""
     rng = np.random.default_rng(1)
-    given = [base_of("m"), *(True_(n, "m", 0.7, seeds=s) for n, s in (("a", 1), ("b", 3)))]
+    given = [base_of("m"), *(Known(n, "m", 0.7, seeds=s) for n, s in (("a", 1), ("b", 3)))]
     held = 0
     for _ in range(300):
         m = world(rng, given, n_items=200)

@@ -217,6 +217,7 @@ def test_ten_thousand_trials_are_thinned_and_quickly_written(
     drawn = len(page.points)
     assert drawn < len(page.panels) * (MAX_TOP + MAX_NEAR + MAX_CLOUD + 30)
     assert re.search(r"Drawn are \d+ of [\d,]{5,} configurations", page.shown)
+    assert re.search(r"Not computed here for 10,\d+ trials", page.shown)
     assert re.search(r"The 60 rows shown of 10,\d+", page.shown)
     assert len(page.text) < 7_000_000
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]

@@ -176,7 +176,9 @@ def test_datasets_are_on_the_parent_alone(
         i.dataset.name: (i.tags[0].value, json.loads(i.dataset.profile)["num_rows"])
         for i in parent.inputs.dataset_inputs
     }
-    rows = {p.name: len(p.read_text().splitlines()) for p in (finished.folder / "data").iterdir()}
+    rows = {
+        p.name: len(p.read_text().splitlines()) for p in (finished.folder / "data").glob("*.jsonl")
+    }
     assert found == {
         **{f"{n}/train": ("training", rows[f"{n}.train.jsonl"]) for n in ("tickets", "general")},
         **{
@@ -392,4 +394,5 @@ def test_an_unknown_sweep_names_the_store_and_the_nearest_ids(finished: Swept) -
     for command in (("sweep", "status"), ("analyze",)):
         done = run(*command, wrong, "--store", finished.store, cwd=finished.cwd).expect(2)
         assert str(finished.store) in done.err and finished.id in done.err
-        assert len(done.err.strip().splitlines()) == 1
+        said = [line for line in done.err.splitlines() if "asking MLflow" not in line]
+        assert len(said) == 1
