@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from keepgain.analysis import objectives
@@ -38,14 +39,42 @@ class Row:
     who: Configuration
     split: Split | None
     """The split of its figures; None if it has none."""
-    estimates: Mapping[str, Estimate]
     place: Place | None
-    slices: tuple[SliceEstimate, ...] = ()
-    """On the split of the decision; empty for rows of another."""
-    churn: tuple[Churn, ...] = ()
-    """Of trials and reference arms, on the row's split."""
-    descriptions: Mapping[str, Estimate] = field(default_factory=dict)
-    """See `objectives.DESCRIPTIONS`; of trials, on the row's split."""
+    decided: bool = False
+    """That split is the decision's."""
+    measures: Measures | None = None
+    """Where its figures are computed when they are asked for: of thousands of rows few are shown.
+    None: a table from elsewhere, or a row without figures."""
+    given: Mapping[str, Estimate] = field(default_factory=dict)
+    """Its figures where there are no `measures`."""
+
+    @cached_property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Objective → its figure; without a value where it cannot be computed."""
+        if self.measures is None or self.split is None:
+            return self.given
+        return self.measures.estimates(self.who, self.split)
+
+    @cached_property
+    def slices(self) -> tuple[SliceEstimate, ...]:
+        """On the split of the decision; empty for rows of another."""
+        if self.measures is None or self.split is None or not self.decided:
+            return ()
+        return self.measures.slices(self.who, self.split)
+
+    @cached_property
+    def churn(self) -> tuple[Churn, ...]:
+        """Of trials and reference arms, on the row's split."""
+        if self.measures is None or self.split is None or self.who.kind == "base":
+            return ()
+        return self.measures.churn(self.who, self.split)
+
+    @cached_property
+    def descriptions(self) -> Mapping[str, Estimate]:
+        """See `objectives.DESCRIPTIONS`; of trials, on the row's split."""
+        if self.measures is None or self.split is None or self.who.kind != "trial":
+            return {}
+        return self.measures.descriptions(self.who, self.split)
 
     @property
     def replicates(self) -> int:
@@ -260,17 +289,14 @@ def _rows(
     for who in measures.table.configurations:
         split = _shown_on(who, decided_on, forced)
         if split is None:
-            rows.append(Row(who, None, dict.fromkeys(objectives.NAMES, Estimate()), None))
+            rows.append(Row(who, None, None, given=dict.fromkeys(objectives.NAMES, Estimate())))
             continue
         if (who.model, split) not in places:
             front, placed = within_size(measures, split, who.model, question, wanted or WITHIN)
             places[who.model, split] = placed
             fronts[next(iter(placed.values())).field] = front
         place = places[who.model, split][who.trial_id]
-        slices = measures.slices(who, split) if split == decided_on else ()
-        churn = () if who.kind == "base" else measures.churn(who, split)
-        told = measures.descriptions(who, split) if who.kind == "trial" else {}
-        rows.append(Row(who, split, measures.estimates(who, split), place, slices, churn, told))
+        rows.append(Row(who, split, place, split == decided_on, measures))
     order = {m.name: n for n, m in enumerate(measures.table.sweep.models)}
     kinds = {"base": 0, "reference": 1, "trial": 2}
     rows.sort(

@@ -23,6 +23,7 @@ OPTIONS = {
     DECISION: ("plot", "report"),
 }
 """View → options that only it takes."""
+ANOTHER = "A further sweep is given by --with"
 
 
 _EPILOG = """\
@@ -78,7 +79,10 @@ def asked(options: argparse.Namespace) -> Asked:
     if view not in VIEWS:
         near = difflib.get_close_matches(view, VIEWS, n=2, cutoff=0.5)
         hint = f"Nearest: {', '.join(near)}." if near else f"Known: {', '.join(VIEWS)}."
-        raise UserError(f"no view '{view}'.", hint=f"{hint} A further sweep is given by --with.")
+        other = "--example takes no sweep id" if options.example else ANOTHER
+        raise UserError(f"no view '{view}'.", hint=f"{hint} {other}.")
+    if options.example and options.others:
+        raise UserError("--example is read alone: leave --with out, or name sweeps of a store.")
     needed = 2 if view == "compare" else 0
     if len(words) != needed:
         raise UserError(

@@ -7,9 +7,9 @@ v_(1) <= ... <= v_(N), the best of k of them drawn without replacement is on ave
 
 which is unbiased for the best of k fresh trials, for every k <= N (Tang et al., ACL 2020, arXiv
 2004.14503). Dodge et al. (EMNLP 2019, arXiv 1909.03004) draw with replacement,
-``sum_i v_(i) [(i/N)^k - ((i-1)/N)^k]``, which is biased downwards, most where k is near N; both are
-here, the first is shown. The interval is a percentile bootstrap over trials, given up to k = N/2:
-beyond, the resampled best is nearly always one of the same few trials, and says nothing.
+``sum_i v_(i) [(i/N)^k - ((i-1)/N)^k]``, which is biased downwards, most where k is near N.
+The interval is a percentile bootstrap over trials, given up to k = N/2: beyond, the resampled best
+is nearly always one of the same few trials, and says nothing.
 
 What counts as a trial, and its value: full-budget trials of the search, by the task score on
 validation. Where trials were stopped early, only the audits, which ran to the end whatever their
@@ -86,13 +86,6 @@ def _weights(n: int, k: int) -> Floats:
     later = np.arange(n - 1, 0, -1)
     ratios = np.concatenate([[k / n], (later - k + 1).clip(0) / later])
     return np.cumprod(ratios)[::-1]
-
-
-def expected_best_with_replacement(values: Floats, k: int) -> float:
-    """The estimator of Dodge et al.; biased downwards, any k."""
-    ordered, n = np.sort(values), len(values)
-    steps = (np.arange(n + 1) / n) ** k
-    return float(np.diff(steps) @ ordered)
 
 
 def curves(measures: Measures, question: Question) -> tuple[Curve, ...]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from keepgain.analysis.asked import DECISION, Asked, asked
 from keepgain.analysis.asked import parser as _parser
-from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, KeepgainError
+from keepgain.core.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    KeepgainError,
+)
 
 if TYPE_CHECKING:
     from keepgain.analysis.analyze import Analysis
@@ -26,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
     try:
-        print(_run(options), end="")
+        print(_run(options), end="", flush=True)
     except KeepgainError as error:
         print(f"analyze: {error}", file=sys.stderr)
         return error.exit_code
@@ -35,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except OSError as error:
+        print(f"analyze: {error}", file=sys.stderr)
+        return EXIT_FAILED
     return EXIT_OK
 
 

@@ -72,6 +72,11 @@ def over_budget(who: "Configuration", question: Question) -> str | None:
     return None
 
 
+def known_dear(who: "Configuration", question: Question) -> bool:
+    """Whether one of its costs is known to break a limit; what is not known does not."""
+    return any(who.cost.get(name, 0.0) > most for name, most in question.max_cost.items())
+
+
 def budget_cost(question: Question) -> str:
     """What a budget in dollars limits: the question's cost where that is in dollars (serving), else
     one training of the configuration (`usd`)."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from keepgain.analysis import objectives
+from keepgain.analysis.costs import over_budget
 from keepgain.analysis.explain import Scene, explain
 from keepgain.analysis.inference import Inference, infer
 from keepgain.analysis.judge import Flip, Verdict, flips, judge
@@ -137,10 +138,10 @@ def _tied(
 ) -> tuple[Configuration, ...]:
     """Configurations of the chosen size that paired comparison cannot tell from the chosen one.
 
-    A rival counts if it is within the forgetting limit by its own bounds, at the confidence at
-    which the size was tested, and the two-sided
-    intervals of the differences in task score and in forgetting both hold 0, at 95 % jointly over
-    the rivals (Bonferroni). Where the seed variance is unknown nothing can be compared.
+    A rival counts if it is within the limits on costs, and within the forgetting limit by its own
+    bounds, at the confidence at which the size was tested, and the two-sided intervals of the
+    differences in task score and in forgetting both hold 0, at 95 % jointly over the rivals
+    (Bonferroni). Where the seed variance is unknown nothing can be compared.
     """
     chosen = pick.candidate
     assert chosen is not None
@@ -149,6 +150,7 @@ def _tied(
         for c in pool
         if c.model == chosen.model
         and c.trial_id != chosen.trial_id
+        and over_budget(c, question) is None
         and all(
             check.holds
             for check in forgetting_checks(measures, split, c, question, pick.confidence)

@@ -32,10 +32,13 @@ def draw_scores(
         who: All scored on `split`; an arm that lacks a suite gets NaN there.
 
     Returns:
-        Suite → shape [draws, len(who)]; None if the seed variance of any trial's size is unknown.
+        Suite → shape [draws, len(who)]; None if the seed variance of any trial's size is unknown,
+        or a suite has a single item or cluster, whose own variance is.
     """
     rng = np.random.default_rng(seed)
     suites = measures.table.suites[split]
+    if any(suite.draws < 2 for suite in suites.values()):
+        return None
     noise = _seed_noise(measures, split, who, draws, rng)
     if noise is None:
         return None
@@ -57,7 +60,7 @@ def _item_draws(suite: SuiteItems, columns: Floats, draws: int, rng: np.random.G
     """Weighted means of `columns` [n, C] under resampled items, shape [draws, C]."""
     n = len(suite.weights)
     clusters = np.arange(n) if suite.clusters is None else suite.clusters
-    groups = int(clusters.max()) + 1
+    groups = suite.draws
     # Sums within clusters: of the weighted scores, and of the weights as the last column.
     weighted = np.column_stack([columns * suite.weights[:, None], suite.weights])
     sums = weighted
@@ -124,7 +127,8 @@ def deviations(
         seeds: False: errors from items alone.
 
     Returns:
-        Shape [draws, len(who)]; NaN for trials of a size whose seed variance is unknown.
+        Shape [draws, len(who)]; NaN for trials of a size whose seed variance is unknown, and for
+        all where a suite has a single item or cluster.
     """
     rng = np.random.default_rng(seed)
     terms = [_averaged(measures, c, split, objective) for c in who]
@@ -139,7 +143,9 @@ def deviations(
             np.add.at(sums, suite.clusters, errors)
             errors = sums
         groups = len(errors)
-        weights = rng.standard_normal((draws, groups)) * np.sqrt(groups / max(1, groups - 1))
+        if groups < 2:
+            return np.full((draws, len(who)), np.nan)
+        weights = rng.standard_normal((draws, groups)) * np.sqrt(groups / (groups - 1))
         found += weights @ errors
     for model in sorted({c.model for c in who if c.kind == "trial"} if seeds else ()):
         at = [n for n, c in enumerate(who) if c.kind == "trial" and c.model == model]

@@ -158,6 +158,12 @@ def _not_resolved(scene: Scene) -> list[str]:
             f"The seed variance of {words.join(unknown)} is unknown, because no configuration was "
             "trained with two seeds; confirm with at least 2 seeds (better 3)."
         )
+    suites = scene.measures.table.suites[scene.split].values()
+    if alone := [s.info.name for s in suites if s.draws < 2]:
+        sentences.append(
+            f"Of {words.join(alone)} there is a single item, or cluster of items, so how far "
+            "scores may vary is unknown."
+        )
     for size in standing:
         checks = [*size.checks, *_arm_check(scene, size)]
         failing = [
@@ -165,7 +171,7 @@ def _not_resolved(scene: Scene) -> list[str]:
         ]
         if failing:
             sentences.append(f"{size.model}: {'; '.join(_open(c) for c in failing)}.")
-        elif size.model in unknown:
+        elif size.model in unknown or any(not c.holds for c in checks):
             sentences.append(f"{size.model}: as point estimates alone, all conditions hold.")
         elif not size.reached:
             sentences.append(f"{size.model}: qualifies by itself, but a larger size failed first.")

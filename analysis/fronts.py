@@ -8,10 +8,10 @@ is shown with its test figures). No field mixes splits or base models.
 A row that lacks an objective, or that breaks `min_gain`, `max_forgetting` or a cost limit of the
 question by its point estimate, is on no front and displaces nobody; its reason is kept.
 
-Rank rule within a field: trials within the forgetting limit first; then by layer of non-domination
-in (gain, forgetting) or the objectives asked for, bases and reference arms included as rivals; then
-larger gain, then less forgetting. Exact ties share a rank and the next rank counts them (1, 1, 3).
-Without forgetting suites there is no front, and gain alone ranks.
+Rank rule within a field: trials that may stand first; those by layer of non-domination in (gain,
+forgetting) or the objectives asked for, bases and reference arms that may stand included as rivals;
+then larger gain, then less forgetting. Exact ties share a rank and the next rank counts them (1, 1,
+3). Without forgetting suites there is no front, and gain alone ranks.
 """
 
 import bisect
@@ -219,9 +219,7 @@ def within_size(
         draws=DRAWS if known else 0,
         reference=reference_point(points.objectives, question, measures.table.sweep.models),
     )
-    at = np.flatnonzero(points.complete)
-    layer = dict(zip(at.tolist(), layers(points.values[at], points.maximise).tolist(), strict=True))
-    ranks = _ranks(measures, split, field, layer, question)
+    ranks = _ranks(measures, split, field, standing_layers(front))
     places = {}
     for i, who in enumerate(field):
         share = None if front.membership is None else float(front.membership[i])
@@ -311,25 +309,28 @@ def _membership(points: Points, at: npt.NDArray[np.int64], draws: int) -> Floats
     return found
 
 
+def standing_layers(front: Front) -> dict[int, int]:
+    """Row → its layer among the rows that may stand; the others have none, and displace nobody."""
+    points = front.points
+    at = [n for n, i in enumerate(points.ids) if i not in front.excluded]
+    return dict(zip(at, layers(points.values[at], points.maximise).tolist(), strict=True))
+
+
 def _ranks(
-    measures: Measures,
-    split: Split,
-    field: Sequence[Configuration],
-    layer: dict[int, int],
-    question: Question,
+    measures: Measures, split: Split, field: Sequence[Configuration], layer: Mapping[int, int]
 ) -> dict[int, int]:
-    """Index → rank of the trials of a field, by the module's rule."""
+    """Index → rank of the trials of a field, by the module's rule.
+
+    Args:
+        layer: See `standing_layers`.
+    """
     keys: dict[int, tuple[float, ...]] = {}
     for i, who in enumerate(field):
         g, f = (measures.point(who, split, name) for name in WITHIN)
         if who.kind != "trial" or g is None:
             continue
-        worst = measures.worst_drop(who, split)
-        limit = question.max_forgetting
-        too_much = limit is not None and worst is not None and worst > limit
         keys[i] = (
-            float(too_much),
-            float(layer.get(i, 0)),
+            float(layer.get(i, np.inf)),
             -round(g, _DECIMALS),
             round(f, _DECIMALS) if f is not None else 0.0,
         )

@@ -22,11 +22,11 @@ from scipy import special
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.costs import budget_cost, over_budget
 from keepgain.analysis.decide import MAX_POOL_FOR_FLIPS, Decision
-from keepgain.analysis.fronts import Front, Place, front_of, layers
+from keepgain.analysis.fronts import Front, Place, front_of, standing_layers
 from keepgain.analysis.given_question import is_forgetting, task_of
 from keepgain.analysis.given_table import GivenTable, describe, given_table
 from keepgain.analysis.hypervolume import reference_point
-from keepgain.analysis.judge import Flip, Outcome, Verdict
+from keepgain.analysis.judge import Flip, Outcome, Verdict, levels_of, scan
 from keepgain.analysis.sizes import Check, Size, descend
 from keepgain.analysis.stats import CONFIDENCE, Estimate, Uncertain
 from keepgain.analysis.table import Configuration
@@ -164,12 +164,9 @@ def _broken(scene: Scene, who: Configuration) -> str | None:
 def _rows(scene: Scene, front: Front) -> tuple[Row, ...]:
     """Those that count by rank, then those that were left out."""
     table, names = scene.table, [o.name for o in scene.table.sweep.objectives]
-    at = np.flatnonzero(front.points.complete)
-    layer = dict(
-        zip(at.tolist(), layers(front.points.values[at], front.points.maximise), strict=True)
-    )
+    layer = standing_layers(front)
     keys = [
-        (c.trial_id in front.excluded, int(layer.get(i, 0)), -scene.better(c))
+        (layer.get(i, len(table.configurations)), -scene.better(c))
         for i, c in enumerate(table.configurations)
     ]
     ordered = sorted(keys)
@@ -185,10 +182,10 @@ def _rows(scene: Scene, front: Front) -> tuple[Row, ...]:
             excluded=front.excluded.get(who.trial_id),
         )
         estimates = {n: table.uncertain(who, n).estimate() for n in names}
-        rows.append(Row(who, None, estimates, place))
+        rows.append(Row(who, None, place, given=estimates))
     rows.sort(key=lambda r: (r.place.rank or 0 if r.place else 0, r.who.trial_id))
     absent = dict.fromkeys(names, Estimate())
-    return (*rows, *(Row(who, None, absent, None) for who in table.left_out))
+    return (*rows, *(Row(who, None, None, given=absent) for who in table.left_out))
 
 
 # -- the decision -----------------------------------------------------------------------------
@@ -357,26 +354,15 @@ def _adequate(scene: Scene, size: Size, sizes: Sequence[Size]) -> float | None:
 def _delta_flips(scene: Scene, now: Verdict) -> tuple[Flip, ...]:
     """Every margin at which another model is the answer; see `judge.flips`."""
     found = [c.uncertain for s in now.sizes for c in s.checks if c.claim == "task_score"]
-    bounds = [b for u in found if u for b in (u.value, u.lower()) if b is not None]
-    edges = sorted({-b for b in bounds if b <= 0})
-    current = scene.question.delta
-
-    def answer(delta: float) -> str:
-        return _judge(scene, scene.question.model_copy(update={"delta": delta})).answer
-
-    flips = []
-    for side in (
-        [e for e in edges if e >= current],
-        [e for e in reversed(edges) if e < current],
-    ):
-        last = now.answer
-        for n, edge in enumerate(side):
-            end = edge + 1.0 if edge >= current else edge / 2
-            beyond = (edge + side[n + 1]) / 2 if n + 1 < len(side) else end
-            if beyond != edge and (here := answer(beyond)) != last:
-                flips.append(Flip("delta", current, edge, here))
-                last = here
-    return tuple(flips)
+    levels = levels_of(now.sizes, CONFIDENCE)
+    return tuple(
+        scan(
+            "delta",
+            scene.question.delta,
+            [-v for u in found if u for v in (u.value, *map(u.lower, levels)) if v is not None],
+            lambda x: _judge(scene, scene.question.model_copy(update={"delta": x})).answer,
+        )
+    )
 
 
 def _size_rows(

@@ -40,3 +40,5 @@ class View:
     """How to read it, and what was left out and why; after the tables."""
     data: Mapping[str, object]
     """The same for `--format json`, all digits: numbers, strings, None, lists and dicts alone."""
+    csv: str = "rows"
+    """Key of the list in `data` that `--format csv` prints, if it is there."""

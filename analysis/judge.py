@@ -1,7 +1,9 @@
 """The rule as a pure function of evidence and question: which size, or why none.
 
 Configurations beyond a limit on a cost (`max_cost`) are no options, so the largest size that may be
-had is the level that the others must hold. Nothing within the limits: `infeasible`.
+had is the level that the others must hold. Nothing within the limits: `infeasible`. A reference arm
+is no option either if one of its costs is known to be beyond a limit; an arm that has no such
+figure (nothing was trained for it) stays.
 
 Order of the answers, on the decision split:
 
@@ -12,7 +14,7 @@ Order of the answers, on the decision split:
    system prompt, few shot, context); picking it on the decision split favours it, never the trials.
 2. None beats the arm even as a point estimate: `do_not_fine_tune`.
 3. A size whose every condition holds as a point estimate, but not by its bounds (or that the
-   descent did not reach): `not_resolved`.
+   descent did not reach, or of which a condition could not be measured): `not_resolved`.
 4. Sizes that beat the arm break a condition already as a point estimate. If another size was
    reached, which then loses to the arm: `do_not_fine_tune`. Else `infeasible`.
 """
@@ -24,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from keepgain.analysis.costs import over_budget
+from keepgain.analysis.costs import known_dear, over_budget
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import (
     Check,
@@ -77,8 +79,10 @@ def judge(
         by_point: Judge by point estimates where bounds are unknown (provisional answers).
     """
     offered = [c for c in pool if over_budget(c, question) is None]
-    sizes = _with_costs(ladder(measures, split, offered, question, by_point), pool, question)
-    arm = best_arm(measures, split)
+    unscored = [c for c in measures.table.configurations if c.confirmed and split in c.lacks]
+    sizes = ladder(measures, split, offered, question, by_point)
+    sizes = _with_costs(sizes, [*pool, *unscored], question)
+    arm = best_arm(measures, split, question)
     if pool and not offered:
         return Verdict("infeasible", None, sizes, arm, {})
     standing = [s for s in sizes if s.candidate is not None]
@@ -97,7 +101,7 @@ def judge(
     ahead = [s for s in standing if arm is None or checks[s.model].holds_at_point]
     if standing and not ahead:
         return Verdict("do_not_fine_tune", None, sizes, arm, checks)
-    if not standing or any(all(c.holds_at_point for c in s.checks) for s in ahead):
+    if not standing or any(all(c.may_hold for c in s.checks) for s in ahead):
         return Verdict("not_resolved", None, sizes, arm, checks)
     return Verdict("do_not_fine_tune" if reached else "infeasible", None, sizes, arm, checks)
 
@@ -108,7 +112,8 @@ def _with_costs(
     """The same, with the limit on a cost that the cheapest of a size without candidate breaks."""
     told = []
     for size in sizes:
-        mine = [c for c in pool if c.model == size.model] if size.candidate is None else []
+        judged = size.candidate is not None or size.unscored is not None
+        mine = [] if judged else [c for c in pool if c.model == size.model]
         limited = next(iter(question.max_cost), "")
         cheapest = min(mine, key=lambda c: c.cost.get(limited, np.inf), default=None)
         why = None if cheapest is None else over_budget(cheapest, question)
@@ -116,11 +121,12 @@ def _with_costs(
     return tuple(told)
 
 
-def best_arm(measures: Measures, split: Split) -> Configuration | None:
-    """The base or reference arm with the best task score on this split, over all sizes."""
+def best_arm(measures: Measures, split: Split, question: Question) -> Configuration | None:
+    """The base or reference arm with the best task score on this split, over all sizes, among those
+    that are not known to break a limit on a cost."""
     arms = []
     for c in measures.table.configurations:
-        if c.kind != "trial":
+        if c.kind != "trial" and not known_dear(c, question):
             task = measures.point(c, split, "task_score")
             if task is not None:
                 arms.append((measures.sign("task_score") * task, c))
@@ -187,38 +193,39 @@ def flips(
     if lost_level(now.sizes) is not None:
         return ()  # no value of the question brings the level back
     task = [c.uncertain for s in now.sizes for c in s.checks if c.claim == "task_score"]
-    levels = _levels(now.sizes, final_confidence(measures.table.sweep))
+    levels = levels_of(now.sizes, final_confidence(measures.table.sweep))
 
     def answer(changes: Mapping[str, object]) -> str:
         changed = question.model_copy(update=dict(changes))
         return judge(measures, split, pool, changed, by_point).answer
 
     found: list[Flip] = []
-    found += _scan(
+    found += scan(
         "delta",
         question.delta,
         [-v for u in task if u for v in (u.value, *map(u.lower, levels)) if v is not None],
         lambda x: answer({"delta": x}),
     )
-    found += _scan(
+    found += scan(
         "max_forgetting",
         question.max_forgetting,
         _critical_limits(measures, split, pool, question, levels),
         lambda x: answer({"max_forgetting": x}),
     )
-    found += _scan(
+    found += scan(
         "min_gain",
         question.min_gain,
         [v for c in now.against_arm.values() for v in _critical(c)],
         lambda x: answer({"min_gain": x}),
     )
+    arms = [c for c in measures.table.configurations if c.kind != "trial" and c.has(split)]
     for name in dict.fromkeys([question.cost, *question.max_cost]):
         if pool and all(name in c.cost for c in pool):
             limits = question.max_cost
-            found += _scan(
+            found += scan(
                 f"max_cost.{name}",
                 limits.get(name),
-                [c.cost[name] for c in pool],
+                [c.cost[name] for c in (*pool, *arms) if name in c.cost],
                 partial(_with_limit, answer, limits, name),
             )
     return tuple(found)
@@ -235,7 +242,7 @@ def _critical(check: Check) -> list[float]:
     return [v for v in values if v is not None]
 
 
-def _levels(sizes: Sequence[Size], confidence: float) -> list[float]:
+def levels_of(sizes: Sequence[Size], confidence: float) -> list[float]:
     """Every confidence at which a size may be tested, by how many above it are skipped."""
     candidates = sum(bool(s.candidate) for s in sizes)
     return [confidence_after(skipped, confidence) for skipped in range(candidates)]
@@ -260,7 +267,7 @@ def _critical_limits(
     return values
 
 
-def _scan(
+def scan(
     what: str,
     current: float | None,
     critical: Sequence[float],
@@ -276,14 +283,13 @@ def _scan(
     edges = sorted({v for v in critical if v >= 0})
     here = float("inf") if current is None else current
     found: list[Flip] = []
-    for outward in (
-        [e for e in edges if e >= here],
-        [e for e in reversed(edges) if e <= here],
+    for upward, outward in (
+        (True, [e for e in edges if e >= here]),
+        (False, [e for e in reversed(edges) if e <= here]),
     ):
         last = None
         for n, edge in enumerate(outward):
             beyond = outward[n + 1] if n + 1 < len(outward) else None
-            upward = edge >= here
             if beyond is None:
                 inside = edge + 1.0 if upward else edge / 2
             else:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from keepgain.analysis import words
+from keepgain.analysis.costs import known_dear
 from keepgain.analysis.judge import against_arm, best_arm
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import Check, Size, ladder
@@ -68,13 +69,15 @@ def next_look(evidence: Evidence, look: int) -> LookRecord:
         if c.kind == "trial" and c.confirmed and c.has(SPLIT)
     ]
     confidence, final = (confidence_at(k, len(looks)) for k in (look, len(looks)))
-    states = _states(measures, pool, sweep.question, confidence, final)
+    # What is known to be over budget is no option, and no level to hold (`judge`).
+    offered = [c for c in pool if not known_dear(c, sweep.question)]
+    states = _states(measures, offered, sweep.question, confidence, final)
     undecided = [s for s in states if s.undecided]
     helped = [s for s in undecided if not s.hopeless]
     seeds = {c.trial_id: c.seeds(SPLIT) for c in pool}
     more: dict[str, int] = {}
     if look < len(looks):
-        for who in _contenders(measures, pool, helped, states, confidence):
+        for who in _contenders(measures, offered, helped, states, confidence):
             more[who.trial_id] = looks[look]
     return LookRecord(
         look=look,
@@ -93,7 +96,7 @@ def _states(
     final: float,
 ) -> list[_State]:
     """Sizes with a candidate, largest first, down to where the rule ends."""
-    arm = best_arm(measures, SPLIT)
+    arm = best_arm(measures, SPLIT, question)
     suites = measures.table.suites.get(SPLIT, {}).values()
     drops = max(1, sum(s.info.measures == "forgetting" for s in suites))
     states: list[_State] = []

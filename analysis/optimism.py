@@ -7,7 +7,8 @@ configurations that nobody selected for their validation scores (decision 25):
                - mean of (validation - test) of its base and of the confirmed arms not selected
 
 Items are paired within a split and the splits' items are independent. A seed's effect is the
-model's own and the same on both splits, so it cancels and only items are uncertain.
+model's own and the same on both splits, so it cancels and only items are uncertain. Hence only runs
+that were scored on both splits count.
 """
 
 from collections.abc import Sequence
@@ -58,12 +59,20 @@ def optimism(
 
 
 def _both(measures: Measures, who: Configuration) -> list[Block] | None:
-    """Item terms of validation, and of test with their signs turned; averaged over seeds."""
+    """Item terms of validation, and of test with their signs turned; averaged over the seeds that
+    have both."""
+    if not all(who.has(split) for split in SPLITS):
+        return None
+    keys = {split: [r.run_key for r in who.runs[split]] for split in SPLITS}
+    shared = [k for k in keys["validation"] if k in keys["test"]]
+    if not shared:
+        return None
     terms: list[Block] = []
     for split, turn in zip(SPLITS, (1.0, -1.0), strict=True):
         blocks = measures.blocks(who, split, "task_score")
         if blocks is None:
             return None
-        averaged = [b.averaged() for b in blocks]
+        at = [keys[split].index(k) for k in shared]
+        averaged = [Block(b.values[:, at], b.weights, b.clusters).averaged() for b in blocks]
         terms += [Block(turn * b.values, b.weights, b.clusters) for b in averaged]
     return terms

@@ -67,13 +67,13 @@ def view_markdown(view: View) -> str:
 
 
 def view_csv(view: View) -> str:
-    """The rows of a view with all digits (`rows` of its data), else its first table as shown.
+    """The rows of a view with all digits (of its data), else its first table as shown.
 
     Parts of a row have dotted names; empty cells are absent values.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    given = view.data.get("rows")
+    given = view.data.get(view.csv)
     if isinstance(given, list):
         flat = [_flat(row) for row in given]
         header = list(dict.fromkeys(name for row in flat for name in row))
@@ -86,13 +86,23 @@ def view_csv(view: View) -> str:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, object]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are joined."""
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists are joined, those of a part by part."""
     if isinstance(value, Mapping):
         parts = (_flat(v, f"{name}.{k}" if name else str(k)) for k, v in value.items())
         return {k: v for part in parts for k, v in part.items()}
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+        keys = dict.fromkeys(k for v in value for k in v)
+        return {f"{name}.{k}": _joined([v.get(k) for v in value]) for k in keys}
     if isinstance(value, list):
-        return {name: "; ".join(str(v) for v in value)}
+        return {name: _joined(value)}
     return {name: value}
+
+
+def _joined(values: Sequence[object]) -> str | None:
+    """`1; 2`; None where all of them are absent."""
+    if all(v is None for v in values):
+        return None
+    return "; ".join("" if v is None else str(v) for v in values)
 
 
 def terminal_width() -> int:

@@ -35,6 +35,7 @@ from typing import Literal
 
 import numpy as np
 
+from keepgain.analysis.costs import over_budget
 from keepgain.analysis.draws import draw_scores
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.spending import final_confidence
@@ -69,6 +70,11 @@ class Check:
     """The point estimate does."""
     confidence: float = CONFIDENCE
     """Of the bound; of forgetting, of all suites' bounds together."""
+
+    @property
+    def may_hold(self) -> bool:
+        """The point estimate holds, or there is none: what was not measured is not broken."""
+        return self.holds_at_point or self.uncertain is None
 
     def passes(self, by_point: bool) -> bool:
         """`by_point`: judged without bounds, for answers that are called provisional."""
@@ -157,7 +163,7 @@ def ladder(
     for info in sorted(measures.table.sweep.models, key=lambda m: -m.parameters):
         mine = [c for c in pool if c.model == info.name]
         chosen = candidate(measures, mine, question)
-        unscored = None if chosen else _unscored(measures, split, info.name)
+        unscored = None if chosen else _unscored(measures, split, info.name, question)
         sizes.append(Size(info.name, info.parameters, chosen, unscored=unscored))
     lost = lost_level(sizes) is not None
     largest = None if lost else next((s.candidate for s in sizes if s.candidate), None)
@@ -205,14 +211,20 @@ def descend(
     return tuple(judged)
 
 
-def _unscored(measures: Measures, split: Split, model: str) -> str | None:
-    """Why a size that was confirmed has no scores on a split."""
-    confirmed = (
-        c
-        for c in measures.table.configurations
-        if c.kind == "trial" and c.model == model and c.confirmed
+def _unscored(measures: Measures, split: Split, model: str, question: Question) -> str | None:
+    """Why a size that was confirmed has no scores on a split; what is over budget is no option."""
+    return next(
+        (
+            c.lacks[split]
+            for c in measures.table.configurations
+            if c.kind == "trial"
+            and c.model == model
+            and split in c.lacks
+            and (c.confirmed or split == "test")  # only what was to be confirmed lacks test scores
+            and over_budget(c, question) is None
+        ),
+        None,
     )
-    return next((c.lacks[split] for c in confirmed if split in c.lacks), None)
 
 
 def _task_check(

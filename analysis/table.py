@@ -47,6 +47,11 @@ class SuiteItems:
     """Field → its value for each item, shape [n]; empty where an item lacks it. `group` is one."""
 
     @property
+    def draws(self) -> int:
+        """Independent draws behind its scores: clusters, or items where the data name none."""
+        return len(self.weights) if self.clusters is None else int(self.clusters.max()) + 1
+
+    @property
     def sign(self) -> float:
         """+1 if a higher score is better, -1 if a lower one is."""
         return metric_of(self.info.scorer).sign
@@ -236,6 +241,8 @@ def _configuration(
     """One configuration from its runs, and the reasons for runs that were dropped on the way."""
     confirm = [run for run in good if run.stage is Stage.CONFIRM]
     counted = confirm or good
+    # Why each of its confirmations failed.
+    tried = [w for r in members if r.stage is Stage.CONFIRM and (w := fault(r, sweep.budget_unit))]
     reasons: list[str] = []
     scores: dict[Split, dict[str, Floats]] = {}
     lacks: dict[Split, str] = {}
@@ -259,6 +266,8 @@ def _configuration(
                 kept[run.run_key] = run
         if lacking and not columns:
             lacks[split] = "; ".join(dict.fromkeys(lacking))
+        elif tried and not confirm and split == "test":
+            lacks[split] = "; ".join(dict.fromkeys(tried))
         if columns:
             # Arms may lack a suite; all seeds of one configuration then lack it too.
             names = [n for n in here if all(n in c for c in columns)]

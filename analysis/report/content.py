@@ -58,6 +58,7 @@ class Content:
     sweep_url: str | None
     facts: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
+    from_table: bool
 
 
 def content(
@@ -99,6 +100,7 @@ def content(
         sweep_url=links.sweep(),
         facts=_facts(evidence, analysis),
         commands=commands(evidence, analysis, source),
+        from_table=given,
     )
 
 
@@ -113,7 +115,7 @@ def _figures(analysis: Analysis) -> tuple[tuple[str, str], ...]:
     if row is not None:
         who, e = row.who, row.estimates
         found.append(("Model", words.clean(who.model)))
-        found.append(("Trial or arm", words.clean(short_id(who.trial_id))))
+        found.append(("Trial or arm", _called(analysis, who.trial_id)))
         gain, forgetting = analysis.scorers["gain"], analysis.scorers["forgetting"]
         if "task_score" in e:
             found.append(("Task score", words.interval(e["task_score"], gain)))
@@ -128,11 +130,17 @@ def _figures(analysis: Analysis) -> tuple[tuple[str, str], ...]:
             found.append((cells.cost_name(cost), cells.cost(cost, who.cost[cost])))
     if decision.probability is not None:
         found.append(("Probability of being adequate", f"{decision.probability:.2f}"))
-    found.append(("Decided on", f"{decision.split} items"))
+    on = f"{decision.split} items" if analysis.given is None else "figures of a table"
+    found.append(("Decided on", on))
     opened = analysis.sweep.test_opened
     if decision.split == "test" and opened:
         found.append(("Test items opened", "once" if opened == 1 else f"{opened} times"))
     return tuple(found)
+
+
+def _called(analysis: Analysis, trial: str) -> str:
+    """A row of a table has its label for an id: whole, since several may begin alike."""
+    return words.clean(short_id(trial) if analysis.given is None else trial)
 
 
 _FIGURES = (("gain", "Gain over its base"), ("forgetting", "Mean forgetting"))
@@ -186,6 +194,8 @@ def _views(evidence: Evidence, analysis: Analysis) -> tuple[View, ...]:
 def excluded(analysis: Analysis) -> str:
     if not analysis.excluded:
         return "Nothing was left out."
+    if analysis.given is not None:  # every reason begins with the row's own place
+        return f"{words.count(len(analysis.excluded), 'row')} left out."
     kinds = Counter(e.reason.partition(":")[0] for e in analysis.excluded)
     parts = [f"{n:,} {words.clean(kind)}" for kind, n in kinds.most_common(8)]
     more = len(kinds) - len(parts)
@@ -198,7 +208,7 @@ def excluded(analysis: Analysis) -> str:
 
 def _excluded_grids(analysis: Analysis) -> tuple[Grid, ...]:
     rows = [
-        (words.clean(short_id(e.trial)), words.clean(e.reason))
+        (_called(analysis, e.trial), words.clean(e.reason))
         for e in analysis.excluded[:MAX_EXCLUDED]
     ]
     off = [
@@ -252,7 +262,7 @@ def _facts(evidence: Evidence, analysis: Analysis) -> tuple[tuple[str, str], ...
             (f"suite {s.name}", _suite(s.measures, s.scorer, s.metric_version))
             for s in sweep.suites
         ),
-        *((f"base {m.name}", f"digest {m.digest}") for m in sweep.models),
+        *((f"base {m.name}", f"digest {m.digest}") for m in sweep.models if m.digest),
     ]
     devices = Counter(r.numerics["device"] for r in sweep.runs if r.numerics.get("device"))
     found += [("device", ", ".join(devices))] if devices else []
@@ -284,6 +294,9 @@ def commands(evidence: Evidence, analysis: Analysis, source: Sequence[str]) -> t
     ):
         if now != then and now is not None:
             changed += [flag, f"{now:g}"]
+    for name, most in asked.max_cost.items():
+        if declared.max_cost.get(name) != most:
+            changed += ["--budget-usd", f"{most:g}"]
     again = ["analyze", *named, *changed]
     return tuple(
         words.clean(shlex.join(parts))

@@ -25,6 +25,7 @@ from keepgain.analysis.views.pairs import ACROSS, Contrast, Duel, adjusted, duel
 from keepgain.analysis.views.scored import on_split, split_notes
 from keepgain.analysis.views.trials import column_name
 from keepgain.core.config import Split
+from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence
 
 
@@ -54,9 +55,15 @@ def compare_view(
     """Settings, objectives, suites, slices and costs of two configurations.
 
     Raises:
-        UserError: Unknown or ambiguous names, or one has no scores on the split.
+        UserError: Unknown or ambiguous names, the same one twice, or one has no scores on the
+            split.
     """
     rows = [find_row(analysis.rows, given) for given in (first, second)]
+    if rows[0] is rows[1]:
+        raise UserError(
+            f"'{first}' and '{second}' both name {rows[0].who.label}.",
+            hint="Name two different trials, bases or arms; `analyze ID trials` lists them.",
+        )
     measures = Measures(build_table(evidence))
     a, b = (on_split(measures.table, r.who.trial_id, split) for r in rows)
     scene = _Scene(measures, a, b, split)
@@ -106,6 +113,7 @@ def compare_view(
             ],
             "costs": [{"name": n, "a": x, "b": y} for n, (x, y) in costs.items()],
         },
+        csv="objectives",
     )
 
 

@@ -6,6 +6,7 @@ from keepgain.analysis import given_text, words
 from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.cells import cost
 from keepgain.analysis.edges import Edge
+from keepgain.analysis.fronts import WITHIN
 from keepgain.analysis.inference_text import said as inference_lines
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
@@ -73,10 +74,12 @@ def reading(analysis: Analysis) -> list[str]:
     """How to read the tables, a sentence each."""
     shown = [r for r in analysis.rows if r.split is not None]
     units = {n: u for n in ("gain", "forgetting") if (u := _unit(analysis, n))}
+    front = next(iter(analysis.fronts.values()), None)
+    of = words.join(front.points.names if front else WITHIN)
     said = [
         "".join(f"{n.capitalize()} in {u}. " for n, u in units.items())
         + "± is half a 95 % interval (items, and seed variance pooled within a size; ±? unknown). "
-        "● on the front of gain and forgetting of its base model, ○ within delta of it; the number "
+        f"● on the front of {of} of its base model, ○ within delta of it; the number "
         "is the share of resampled draws on the front, not a calibrated probability.",
     ]
     if any(SINCE_PREVIOUS in r.estimates for r in shown):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keepgain.analysis import words
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.multiplicity import holm
 from keepgain.analysis.why.observations import Observation, settings, share, shares
@@ -185,7 +186,7 @@ def _model(
 def _refused(columns: Floats, values: Floats) -> str | None:
     n, coefficients = columns.shape
     if n < coefficients + MIN_DF:
-        return f"{n} trials, {coefficients + MIN_DF} are needed"
+        return f"{words.count(n, 'trial')}, {coefficients + MIN_DF} are needed"
     if np.linalg.matrix_rank(columns) < coefficients:
         return "the trials do not tell these factors apart (they vary together)"
     q, _ = np.linalg.qr(columns)

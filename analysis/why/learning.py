@@ -193,6 +193,8 @@ def fit_curve(
         return "it varies together with another setting"
     if np.ptp(y) == 0:
         return "all trials score the same"
+    if len(weights) < 2 or (clusters is not None and clusters.max() == 0):
+        return "its items are a single cluster"
     if len(np.unique(x)) >= POWER_LEVELS and len(n) > least:
         power = _power_law(x, y, z)
         bent = np.column_stack([power.tangent(x), z])

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.analysis import stats
+from keepgain.analysis import stats, words
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.why.observations import (
     SHARE,
@@ -148,7 +148,7 @@ def _of_model(
         least = needed(r.shape[1] + z.shape[1])
         reason = None
         if len(own) < least:
-            reason = f"{len(own)} trials, {least} are needed"
+            reason = f"{words.count(len(own), 'trial')}, {least} are needed"
         elif not np.all(np.isfinite(y)):
             reason = "not every trial has scores"
         elif np.ptp(y) == 0:

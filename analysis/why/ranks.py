@@ -18,6 +18,7 @@ from itertools import combinations
 import numpy as np
 from scipy import special
 
+from keepgain.analysis import words
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.table import Configuration
 from keepgain.analysis.why.observations import Observation
@@ -97,7 +98,7 @@ def _stability(
     start = Stability(between, model, objective, n)
     if n < MIN_TRIALS:
         why = "no trials with the same settings on both" if model is None and not n else None
-        reason = why or f"{n} trials, {MIN_TRIALS} are needed"
+        reason = why or f"{words.count(n, 'trial')}, {MIN_TRIALS} are needed"
         return Stability(**{**vars(start), "reason": reason})
     sign = 1.0 if objective == "gain" else -1.0
     top = max(1, n // 3)

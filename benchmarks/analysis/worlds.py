@@ -13,7 +13,7 @@ from keepgain.analysis.measures import Measures
 from keepgain.analysis.table import Configuration, SuiteItems, Table
 from keepgain.core.config import Arm, Split
 from keepgain.core.items import Floats
-from keepgain.core.record import ModelInfo, Question, SuiteInfo, SweepRecord
+from keepgain.core.record import ModelInfo, Question, RunRecord, SuiteInfo, SweepRecord
 from keepgain.core.status import Stage, TrialStatus
 
 TASK = "task"
@@ -120,7 +120,16 @@ def _configuration(
         cost=given.cost,
         scores=scores,
         lacks={},
-        runs={},
+        runs=dict.fromkeys(
+            {split for split, _ in items}, tuple(_run(given, s) for s in range(seeds))
+        ),
+    )
+
+
+def _run(given: Known, seed: int) -> RunRecord:
+    kind = "base" if given.arm == "base" else "reference" if given.arm else "trial"
+    return RunRecord.model_construct(
+        run_key=f"{given.name}-s{seed}", trial_id=given.name, seed=seed, kind=kind
     )
 
 

@@ -8,6 +8,8 @@ from keepgain.core.errors import EXIT_OK
 from keepgain.sweeps.cli.common import add_store
 
 SHOWN = 20
+LATEST = "last"
+"""What every command takes for the newest sweep."""
 EPILOG = """examples:
   sweep import table.csv --id lora-land --label model --model model --objective score:max:share \\
       --cost parameters
@@ -69,6 +71,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Reads, checks, and only then writes."""
+    from keepgain.core.errors import UserError
     from keepgain.core.store.location import redact, resolve_store
     from keepgain.core.store.names import check_id
     from keepgain.sweeps.imported.options import columns_of
@@ -77,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
     from keepgain.sweeps.imported.save import save
 
     check_id(args.id)
+    if args.id == LATEST:
+        raise UserError(
+            f"--id: '{LATEST}' names the newest sweep of a store, so no sweep can be called that.",
+            hint="Choose another id.",
+        )
     named = columns_of(
         label=args.label,
         objectives=args.objective,

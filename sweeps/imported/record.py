@@ -140,7 +140,18 @@ def _refuse_unknown(rows: Sequence[TableRow], named: Columns, table: str) -> Non
             if all(find(row.cells, path) is MISSING for row in read):
                 known = [c for row in read[:_LOOKED_AT] for c in columns(row.cells)]
                 problem = f"no row has a column '{path}' ({option})."
-                raise UserError(problem, where=table, hint=nearest(path, known))
+                raise UserError(
+                    problem, where=table, hint=_delimited(known) or nearest(path, known)
+                )
+
+
+def _delimited(known: Sequence[str]) -> str | None:
+    """A header that came through as one column has another separator than the file's name says."""
+    found = [d for d in (";", "\t", "|", ",") if len(set(known)) == 1 and d in known[0]]
+    if not found:
+        return None
+    name = "tabs" if found[0] == "\t" else f"'{found[0]}'"
+    return f"Its columns seem to be separated by {name}: save it with commas, or as .tsv with tabs."
 
 
 def _refuse_items_without_shares(named: Columns) -> None:

@@ -1,5 +1,7 @@
 """The command: what it prints, where it looks, and how it fails."""
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -205,6 +207,9 @@ def test_views_in_every_format(
         (("last", "compare", "big", "nothing"), "'nothing'"),
         (("last", "items", "--suite", "fact", "--trial", "big"), "no suite 'fact'. Nearest: facts"),
         (("last", "--with", "toy-999999"), "toy-123456"),
+        (("last", "compare", "big", "m-big"), "both name m big"),
+        (("--example", "toy-123456"), "--example takes no sweep id"),
+        (("--example", "--with", "toy-123456"), "--example is read alone"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_and_2(
@@ -260,3 +265,38 @@ def test_the_shipped_example_has_the_views(capsys: pytest.CaptureFixture[str]) -
     assert code == 0 and "s 994287 is better by 1.7 points" in out
     code, out, _ = run(capsys, "--example", "items", "--suite", "forgetting_fact", "--limit", "2")
     assert code == 0 and "33 went from right to wrong" in " ".join(out.split())
+
+
+def test_rows_of_a_view_in_csv_have_no_nested_cells(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(
+        capsys, "last", "items", "--suite", "facts", "--trial", "big", "--format", "csv"
+    )
+    header, first, *_ = csv.reader(io.StringIO(out))
+    assert code == 0 and "{" not in out
+    cells = dict(zip(header, first, strict=True))
+    assert (cells["trial.score"], cells["base.score"]) == ("0.0; 0.0; 0.0", "1.0")
+    assert len(cells["trial.seed"].split("; ")) == 3 and cells["base.answer"] == ""
+    _, out, _ = run(capsys, "last", "compare", "big", "m-base", "--format", "csv")
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert float(rows["task_score"]["a_better_by.value"]) > 0
+
+
+def test_the_legend_names_the_objectives_of_the_fronts(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(capsys, "last")
+    assert "on the front of gain and forgetting of" in " ".join(out.split())
+    _, out, _ = run(capsys, "last", "--objectives", "task_score,max_forgetting")
+    assert "on the front of task_score and max_forgetting of" in " ".join(out.split())
+
+
+def test_output_that_cannot_be_written_is_one_line_and_1() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    command = [sys.executable, "-m", "keepgain.analysis.cli", "--example", "curves"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "No space left" in ended.stderr

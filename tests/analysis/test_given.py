@@ -335,3 +335,22 @@ def test_overlapping_ranks_are_not_told_apart() -> None:
     assert [rank for _, rank in ranked] == [1, 2, 3, 3, 5, 6]  # exact ties share one
     e = estimate(analysis, "Qwen3-4B", "rank")
     assert e.high - e.value == pytest.approx(1.90, abs=1e-5)
+
+
+def test_a_flip_below_a_skipped_size_is_where_the_answer_changes() -> None:
+    """A size that is skipped halves the error below it, and so moves the bound."""
+
+    def answer(delta: float) -> Analysis:
+        rows = [
+            row("big", 0.90, 0.20, model="big", size=9e9, se=(0.01, 0.005)),
+            row("mid", 0.85, 0.01, model="mid", size=2e9, se=(0.01, 0.005)),
+        ]
+        return analyze(table([SCORE, FORGETTING], rows, delta=delta, max_forgetting=0.05))
+
+    first = answer(0.06)
+    assert first.decision.model is None
+    flip = first.decision.flips[0]
+    assert (flip.what, flip.answer) == ("delta", "mid")
+    assert flip.to == pytest.approx(0.05 + stats.norm.ppf(0.975) * math.sqrt(2) * 0.01)
+    assert answer(flip.to - 1e-6).decision.model is None
+    assert answer(flip.to + 1e-6).decision.model == "mid"

@@ -1,16 +1,21 @@
 """What must hold exactly, whatever the scores, weights and clusters are."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepgain.analysis import objectives
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.churn import beyond_chance
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.table import Configuration, SuiteItems, Table
-from keepgain.core.record import ModelInfo, Question, SuiteInfo, SweepRecord
+from keepgain.core.record import Evidence, ModelInfo, Question, SuiteInfo, SweepRecord
 from keepgain.core.status import Stage, TrialStatus
+from tests.analysis.evidence import Trial, base, build
 
 SUITES = (
     SuiteInfo(name="task", measures="gain", scorer="exact_match", chance=0.25),
@@ -157,3 +162,43 @@ def test_churn_beyond_chance_by_hand() -> None:
 def test_flips_of_pure_guesses_are_all_chance() -> None:
     """Guessing twice among four: 3/16 of the items flip each way, all of it by luck."""
     assert beyond_chance(3 / 16, 0.25, 0.25, 0.25) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_a_scorer_to_be_low_gives_the_same_answers_turned() -> None:
+    """Bits that are 3 - score, with weights and clusters: everything but the levels is equal."""
+    trials = [
+        *(base(m, 0.3) for m in ("s", "m")),
+        *(Trial("a", "s", 0.60, 0.79), Trial("b", "s", 0.63, 0.74), Trial("c", "m", 0.64, 0.79)),
+    ]
+    shares = build(trials, n_items=300, question=Question(delta=0.05, max_forgetting=0.08))
+    rng = np.random.default_rng(0)
+    shape = {"weights": rng.integers(1, 9, 300).astype(float)}
+    shape["clusters"] = tuple(f"c{i // 2}" for i in range(300))
+    first, second = (analyze(_scored(shares, shape, up)) for up in (True, False))
+    for ours, theirs in zip(first.rows, second.rows, strict=True):
+        assert ours.who.trial_id == theirs.who.trial_id
+        for name in ("gain", "forgetting", "max_forgetting"):
+            a, b = ours.estimates[name], theirs.estimates[name]
+            assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-9)
+        level, bits = ours.estimates["task_score"], theirs.estimates["task_score"]
+        assert level.value is not None and bits.value == pytest.approx(3 - level.value)
+        assert ours.place and theirs.place
+        assert (ours.place.on_front, ours.place.rank) == (theirs.place.on_front, theirs.place.rank)
+    x, y = first.decision, second.decision
+    assert (x.status, x.trial, x.tied_with) == (y.status, y.trial, y.tied_with)
+    assert [b.trials for b in x.inference.best] == [b.trials for b in y.inference.best]
+    assert x.probabilities == pytest.approx(y.probabilities, abs=0.05)
+    ends = [[(f.what, f.answer) for f in d.flips] for d in (x, y)]
+    assert ends[0] == ends[1]
+    assert [f.to for f in x.flips] == pytest.approx([f.to for f in y.flips], abs=1e-9)
+
+
+def _scored(shares: Evidence, shape: dict[str, Any], up: bool) -> Evidence:
+    """The same items as shares, or as bits that are to be low."""
+    scorer = "exact_match" if up else "bits_per_byte"
+    items = tuple(
+        (k, replace(s, metric=scorer, values=s.values if up else 3 - s.values, **shape))
+        for k, s in shares.items
+    )
+    suites = tuple(s.model_copy(update={"scorer": scorer}) for s in shares.sweep.suites)
+    return Evidence(sweep=shares.sweep.model_copy(update={"suites": suites}), items=items)

@@ -1,6 +1,7 @@
 """What lacks test scores is named, and never silently replaced."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -114,3 +115,44 @@ def test_a_test_stage_that_failed_as_a_whole_leaves_a_provisional_answer() -> No
     )
     assert (analysis.decision.status, analysis.decision.split) == ("provisional", "validation")
     assert ("base-l", f"test: {FULL}") in excluded(analysis)
+
+
+def test_a_largest_size_whose_every_confirmation_failed_is_not_passed_over() -> None:
+    whole = build(
+        TRIALS, n_items=400, sizes=SIZES, question=Question(delta=0.1, max_forgetting=0.2)
+    )
+    lost = set(confirmed("l"))
+    failed = {"status": TrialStatus.FAILED, "reason": "out of memory"}
+    runs = [r.model_copy(update=failed) if r.run_key in lost else r for r in whole.sweep.runs]
+    sweep = whole.sweep.model_copy(update={"runs": tuple(runs)})
+    items = tuple((k, s) for k, s in whole.items if k not in lost)
+    decision = analyze(Evidence(sweep=sweep, items=items)).decision
+    assert (decision.status, decision.model) == ("not_resolved", None)
+    assert "l (3k parameters) is the largest confirmed size" in decision.reason
+    assert "(failed: out of memory)" in decision.reason
+
+
+def test_a_base_that_was_not_scored_leaves_forgetting_open_and_not_broken() -> None:
+    trials = [Trial("on-s", "s", 0.8)]
+    question = Question(delta=0.1, max_forgetting=0.2)
+    decision = analyze(build(trials, n_items=400, sizes={"s": 1_000}, question=question)).decision
+    assert (decision.status, decision.trial) == ("not_resolved", None)
+    assert "facts could not be compared with the base" in decision.reason
+
+
+@pytest.mark.parametrize("n_items", [1, 400])
+def test_a_single_item_or_cluster_is_unknown_everywhere(n_items: int) -> None:
+    whole = build(
+        [base("s"), Trial("a", "s", 0.999), Trial("b", "s", 0.999)],
+        n_items=n_items,
+        sizes={"s": 1_000},
+        question=Question(delta=0.1, max_forgetting=1.0),
+    )
+    items = tuple((k, replace(s, clusters=("x",) * n_items)) for k, s in whole.items)
+    analysis = analyze(Evidence(sweep=whole.sweep, items=items))
+    decision = analysis.decision
+    assert (decision.status, decision.probability) == ("not_resolved", None)
+    assert "there is a single item, or cluster of items" in decision.reason
+    assert "a larger size failed first" not in decision.reason
+    assert all(b.trials is None for b in decision.inference.best)
+    assert all(r.place is None or r.place.membership is None for r in analysis.rows)

@@ -5,8 +5,10 @@ import pytest
 
 from benchmarks.analysis.worlds import Known, base_of, world
 from keepgain.analysis.analyze import analyze
+from keepgain.analysis.measures import Measures
 from keepgain.analysis.optimism import optimism
-from keepgain.core.record import Question
+from keepgain.analysis.table import build_table
+from keepgain.core.record import Evidence, Question
 from tests.analysis.evidence import Trial, base, build
 
 
@@ -49,3 +51,17 @@ def test_it_is_told_where_the_decision_is_on_test() -> None:
     assert told is not None and (told.trial, told.others) == ("a", ("base-m", "b"))
     early = analyze(build(trials, n_items=300, sizes={"m": 1}, question=free, test=False))
     assert early.decision.inference.optimism is None
+
+
+def test_a_seed_without_test_scores_does_not_pass_for_optimism() -> None:
+    """Trainings differ by 10 points; two of three seeds of the pick were not scored on test."""
+    trials = [base("m"), Trial("a", "m", 0.6), Trial("b", "m", 0.6)]
+    whole = build(trials, n_items=1000, sizes={"m": 1}, seed_sd=0.1)
+    lost = ("a-s101", "a-s102")
+    items = tuple((k, s) for k, s in whole.items if not (k in lost and s.split == "test"))
+    m = Measures(build_table(Evidence(sweep=whole.sweep, items=items)))
+    of = {c.trial_id: c for c in m.table.configurations}
+    found = optimism(m, of["a"], [of["base-m"]])
+    assert found is not None
+    splits = [of["a"].scores[s]["tickets"] for s in ("validation", "test")]
+    assert found.bare == pytest.approx(splits[0][:, 0].mean() - splits[1].mean())

@@ -1,7 +1,10 @@
 """A report of a table from elsewhere: its own objectives, one panel, no items."""
 
 from keepgain.analysis.analyze import analyze
+from keepgain.analysis.cli import EXAMPLE
+from keepgain.analysis.report.content import content
 from keepgain.analysis.report.html import to_html
+from keepgain.analysis.report.links import NO_LINKS
 from keepgain.analysis.report.markdown import to_markdown
 from keepgain.core.record import (
     Evidence,
@@ -12,6 +15,7 @@ from keepgain.core.record import (
     SweepRecord,
 )
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.core.store.record_files import load_folder
 from tests.analysis.report.page import Page
 
 
@@ -49,3 +53,25 @@ def test_a_table_from_elsewhere_is_drawn_by_its_own_objectives() -> None:
     assert "PROVISIONAL" in page.shown
     assert all("accuracy: 0." in p[2] and "on 500 items" in p[2] for p in page.points)
     assert to_markdown(found, analysis).startswith("# PROVISIONAL")
+
+
+def test_rows_keep_their_whole_labels_and_nothing_is_said_of_splits_or_specs() -> None:
+    found = evidence()
+    runs = tuple(
+        r.model_copy(update={"trial_id": f"tuned {r.named}", "named": f"tuned {r.named}"})
+        for r in found.sweep.runs
+    )
+    found = Evidence(found.sweep.model_copy(update={"runs": runs}), ())
+    analysis = analyze(found)
+    told = content(found, analysis, NO_LINKS)
+    assert dict(told.figures)["Trial or arm"] == "tuned b"
+    assert dict(told.figures)["Decided on"] == "figures of a table"
+    shown = Page(to_html(found, analysis)).shown
+    assert "imported from a table" in shown and "sweep.yaml" not in shown
+
+
+def test_a_budget_is_part_of_the_command_that_computes_it_again() -> None:
+    found = load_folder(EXAMPLE)
+    analysis = analyze(found, budget_usd=0.05)
+    again, _ = content(found, analysis, NO_LINKS).commands
+    assert "--budget-usd 0.05" in again

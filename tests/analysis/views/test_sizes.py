@@ -90,12 +90,12 @@ def test_absolute_and_relative_forgetting_are_told_apart() -> None:
     """Luo et al. 2023, table of BLOOMZ (domain knowledge): drops of 9.54, 10.72, 14.63 and 18.37
     points rise with size; these bases know ever more, so that the shares that are lost fall."""
     sizes = {"b1": 1_100_000_000, "b2": 1_700_000_000, "b3": 3_000_000_000, "b7": 7_100_000_000}
-    drops, known = (954, 1072, 1463, 1837), (1491, 1949, 3402, 7348)
-    n = 10_000
+    drops, known = (238, 268, 366, 459), (373, 487, 850, 1837)
+    n = 2_500
     given: dict[str, tuple[str, str, dict[str, np.ndarray]]] = {}
     for (name, _), lost, had in zip(sizes.items(), drops, known, strict=True):
         given[f"base-{name}"] = (name, "base", {"task": ones(0, n, 1), "facts": ones(had, n, 1)})
-        given[f"t-{name}"] = (name, "trial", {"task": ones(9000, n), "facts": ones(had - lost, n)})
+        given[f"t-{name}"] = (name, "trial", {"task": ones(2250, n), "facts": ones(had - lost, n)})
     measures = {"task": "gain", "facts": "forgetting"}
     analysis = analyze(exact(given, measures=measures, sizes=sizes))
     assert analysis.scaling is not None
@@ -107,7 +107,7 @@ def test_absolute_and_relative_forgetting_are_told_apart() -> None:
         "+0.184", "+0.146", "+0.107", "+0.095",
     ]  # fmt: skip
     assert [c.split()[0] for c in column(found, "relative")] == [
-        "+0.250", "+0.430", "+0.550", "+0.640",
+        "+0.250", "+0.431", "+0.550", "+0.638",
     ]  # fmt: skip
 
 

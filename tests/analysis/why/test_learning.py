@@ -153,3 +153,12 @@ def test_few_trials_are_refused_and_a_sweep_without_rows_has_no_curve() -> None:
     }
     measures = measured(sweep([("s", {}, 100, 80)] * 8))
     assert changes(observations(measures), measures) == ()
+
+
+def test_a_single_cluster_of_items_has_no_interval_and_so_no_curve() -> None:
+    n = np.repeat([100.0, 200.0, 400.0, 800.0], 4)
+    scores = np.random.default_rng(0).random((50, 16))
+    z, weights = np.zeros((16, 0)), np.ones(50)
+    assert not isinstance(fit_curve(n, z, scores, weights), str)
+    alone = fit_curve(n, z, scores, weights, np.zeros(50, dtype=np.int64))
+    assert alone == "its items are a single cluster"

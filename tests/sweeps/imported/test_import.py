@@ -163,6 +163,7 @@ def test_json_lines_that_are_broken_are_faulty_rows(capsys: pytest.CaptureFixtur
         ("run,accuracy\na,0.5\n", GOOD, "no row has a column 'acc' (--objective). "
          "Nearest: 'accuracy'."),
         ("name,acc\na,0.5\n", GOOD, "no row has a column 'run' (--label)"),
+        ("run;acc\na;0.5\n", GOOD, "Its columns seem to be separated by ';'"),
         ("run,acc\na,0.5\n", [*GOOD, "--model", "m"], "'m' (--model)"),
         ("run,acc\na,0.5\n", [*GOOD, "--se", "acc=se"], "'se' (--se)"),
         ("run,acc\na,0.5\n", [*GOOD, "--where", "state=finished"], "'state' (--where)"),
@@ -178,6 +179,12 @@ def test_a_table_that_cannot_be_used_writes_nothing(
 ) -> None:
     write("t.csv", text)
     assert problem in refused(capsys, "t.csv", *words)
+
+
+def test_no_sweep_can_be_called_as_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
+    write("t.csv", "run,acc\na,0.5\n")
+    assert imported("t.csv", *GOOD, id="last") == 2
+    assert "names the newest sweep" in capsys.readouterr().err and not Path("store").exists()
 
 
 def test_no_such_file_and_other_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
