@@ -17,6 +17,7 @@ from keepgain.analysis.fronts import WITHIN, Front, Place, across_sizes, within_
 from keepgain.analysis.measures import Drop, Measures
 from keepgain.analysis.objectives import Objective, describe
 from keepgain.analysis.overfitting import Overfitting, overfitting
+from keepgain.analysis.points import require_costs
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
 from keepgain.analysis.scaling import Scaling, scaling
 from keepgain.analysis.served import AsServed, as_served, cautions_of
@@ -135,6 +136,10 @@ class Analysis:
     given: "GivenTable | None" = None
     """Of a table from elsewhere (`sweep import`): its figures, which are all there is; then the
     estimates of rows and sizes are those of the declared objectives, and no row has a split."""
+    forced: Split | None = None
+    """The split that was asked for; None: none was."""
+    wanted: tuple[str, ...] = ()
+    """The objectives that were asked for; empty: none were."""
 
 
 def analyze(
@@ -194,6 +199,7 @@ def analyze(
             if split == "test"
             else None,
         )
+    require_costs(table, objectives)
     measures = Measures(table)
     decided_on = decision_split(measures, split)
     checks = rung_checks(evidence)
@@ -237,6 +243,8 @@ def analyze(
         scaling=scaling(
             measures, decided_on, [s.size.candidate for s in sizes if s.size.candidate is not None]
         ),
+        forced=split,
+        wanted=tuple(objectives),
     )
 
 

@@ -303,9 +303,10 @@ def _broken(check: Check) -> str:
     bound = "unknown" if check.bound is None else words.amount(abs(check.bound), scorer)
     if check.claim == "forgetting":
         limit = words.amount(check.threshold, scorer)
+        did, so = ("forgets", "up to") if u.value >= 0 else ("gains", "but may forget up to")
         return (
-            f"it forgets {words.amount(u.value, scorer)} on {check.subject} "
-            f"(up to {bound} at {words.confidence(check.confidence)} confidence; limit {limit})"
+            f"it {did} {words.amount(abs(u.value), scorer)} on {check.subject} "
+            f"({so} {bound} at {words.confidence(check.confidence)} confidence; limit {limit})"
         )
     if check.claim == "task_score":
         side = "below" if u.value < 0 else "above"

@@ -109,6 +109,7 @@ def analyze_given(
         fronts={FIELD: front},
         levels=levels,
         given=table,
+        wanted=tuple(wanted),
     )
 
 

@@ -16,7 +16,7 @@ from keepgain.analysis import objectives
 from keepgain.analysis.draws import SEED, draw_scores
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.objectives import Objective
-from keepgain.analysis.table import Configuration
+from keepgain.analysis.table import Configuration, Table
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
 from keepgain.core.items import Floats
@@ -192,6 +192,22 @@ def describe(measures: Measures, names: Sequence[str]) -> tuple[Objective, ...]:
                 hint=f"Known: {', '.join([*known, *sorted(costs)])}.",
             )
     return tuple(found)
+
+
+def require_costs(table: Table, names: Sequence[str]) -> None:
+    """Refuses a cost that nobody has: every row would be left out of every front.
+
+    Raises:
+        UserError: With the costs that there are.
+    """
+    costs = {name for c in table.configurations for name in c.cost}
+    for name in names:
+        if name not in objectives.NAMES and name in METRICS and name not in costs:
+            raise UserError(
+                f"no configuration of sweep '{table.sweep.id}' has the cost '{name}'.",
+                hint=f"Measured were: {', '.join(sorted(costs)) or 'none'}; money needs a price in "
+                "the spec (`prices:`).",
+            )
 
 
 def of_measures(

@@ -297,6 +297,10 @@ def commands(evidence: Evidence, analysis: Analysis, source: Sequence[str]) -> t
     for name, most in asked.max_cost.items():
         if declared.max_cost.get(name) != most:
             changed += ["--budget-usd", f"{most:g}"]
+    if analysis.forced is not None:
+        changed += ["--split", analysis.forced]
+    if analysis.wanted:
+        changed += ["--objectives", ",".join(analysis.wanted)]
     again = ["analyze", *named, *changed]
     return tuple(
         words.clean(shlex.join(parts))

@@ -106,6 +106,8 @@ def test_min_gain_and_objectives_can_be_asked_for_anew() -> None:
     assert analysis.levels is not None and analysis.levels.points.names == ("task_score", "usd")
     with pytest.raises(UserError, match="'charm' is no objective"):
         analyze(evidence(), objectives=("charm",))
+    with pytest.raises(UserError, match="has the cost 'gpu_seconds'"):
+        analyze(evidence(), objectives=("gain", "gpu_seconds"))
 
 
 def test_a_trial_over_budget_ties_with_nothing() -> None:

@@ -184,12 +184,12 @@ def test_names_link_to_their_runs_on_a_server(given: tuple[Evidence, Analysis]) 
 
 def test_the_commands_of_the_report_parse(given: tuple[Evidence, Analysis]) -> None:
     found, _ = given
-    page = Page(to_html(found, analyze(found, delta=0.2)))
+    asked = analyze(found, delta=0.2, split="validation", objectives=("gain", "parameters"))
+    page = Page(to_html(found, asked))
     commands = re.findall(r"^analyze .*$", page.shown, re.MULTILINE)
-    assert commands == [
-        "analyze toy-123456 --store /somewhere/.keepgain --delta 0.2 --report report.html",
-        "analyze toy-123456 --store /somewhere/.keepgain --delta 0.2 --format json",
-    ]
+    again = "analyze toy-123456 --store /somewhere/.keepgain --delta 0.2 --split validation"
+    again += " --objectives gain,parameters"
+    assert commands == [f"{again} --report report.html", f"{again} --format json"]
     assert parser().parse_args(commands[1].split()[1:]).delta == 0.2
     assert "sweep ui toy-123456 --store /somewhere/.keepgain" in page.shown
 
