@@ -35,6 +35,8 @@ WITHIN = ("gain", "forgetting")
 """Objectives within a base model, unless others are asked for."""
 LEVELS = ("task_score", "general_score")
 """Objectives across sizes, with the question's cost: gains have different bases (decision 18)."""
+FEW = 40
+"""Rows of a field in which all pairs are compared at once, over many draws."""
 _DECIMALS = 12
 """Means of equal item scores may differ in the last bit: that is no domination."""
 
@@ -67,6 +69,22 @@ def nondominated(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.boo
     rounded = np.round(points, _DECIMALS)
     kept = moocore.is_nondominated(rounded, maximise=list(maximise), keep_weakly=True)
     return np.asarray(kept, dtype=bool)
+
+
+def on_fronts(draws: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
+    """In how many draws each row is on the front, as `nondominated` has it; shape [n].
+
+    Args:
+        draws: Shape [d, n, m], finite.
+        maximise: One per column.
+    """
+    if draws.shape[1] > FEW:
+        return np.sum([nondominated(points, maximise) for points in draws], axis=0, dtype=np.int64)
+    # Thousands of small fields: comparing all pairs at once is quicker than as many calls.
+    turned = np.round(draws, _DECIMALS) * np.where(maximise, 1.0, -1.0)
+    rivals, rows = turned[:, None], turned[:, :, None]
+    dominated = (rivals >= rows).all(axis=3) & (rivals > rows).any(axis=3)
+    return np.asarray((~dominated.any(axis=2)).sum(axis=0), dtype=np.int64)
 
 
 def layers(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
@@ -302,8 +320,7 @@ def _membership(points: Points, at: npt.NDArray[np.int64], draws: int) -> Floats
         return None
     count = np.zeros(len(at))
     for chunk in chunks:
-        for drawn in chunk:
-            count += nondominated(drawn, points.maximise)
+        count += on_fronts(chunk, points.maximise)
     found = np.full(len(points.ids), np.nan)
     found[at] = count / draws
     return found

@@ -231,3 +231,21 @@ def test_fronts_within_and_across_sizes_take_other_objectives() -> None:
     assert across.ids == {"base"}
     with pytest.raises(UserError, match="no_such_thing"):
         fronts.within_size(m, "test", "s", Question(), ("no_such_thing",))
+
+
+@given(
+    rows=st.integers(1, 6),
+    columns=st.integers(1, 3),
+    maximise=st.lists(st.booleans(), min_size=3, max_size=3),
+    seed=st.integers(0, 10**6),
+)
+def test_counting_fronts_of_many_draws_at_once_equals_one_by_one(
+    rows: int, columns: int, maximise: list[bool], seed: int
+) -> None:
+    # Few values, so that ties and duplicates are frequent.
+    draws = np.random.default_rng(seed).integers(0, 3, size=(7, rows, columns)) / 2
+    one_by_one = np.sum([fronts.nondominated(d, maximise[:columns]) for d in draws], axis=0)
+    assert fronts.on_fronts(draws, maximise[:columns]).tolist() == one_by_one.tolist()
+    many = np.repeat(draws, 10, axis=1)[:, : fronts.FEW + 1]
+    beyond = np.sum([fronts.nondominated(d, maximise[:columns]) for d in many], axis=0)
+    assert fronts.on_fronts(many, maximise[:columns]).tolist() == beyond.tolist()

@@ -132,7 +132,7 @@ def test_the_examples_learn_and_are_scored_as_the_folder_that_they_leave(
     assert rates[-1] < 5e-3, "the schedule decays"
 
     left = sorted(p.name for p in (tmp_path / "runs" / report.run_key).iterdir())
-    assert left == ["items-r0.parquet", "model", "trainer.json", "worker.log"]
+    assert left == ["answers.parquet", "items-r0.parquet", "model", "trainer.json", "worker.log"]
     for (suite, values), (_, again) in zip(
         items(tmp_path, report), rescored(config, tmp_path, report), strict=True
     ):
