@@ -83,8 +83,8 @@ def on_fronts(draws: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
     # Thousands of small fields: comparing all pairs at once is quicker than as many calls.
     turned = np.round(draws, _DECIMALS) * np.where(maximise, 1.0, -1.0)
     rivals, rows = turned[:, None], turned[:, :, None]
-    dominated = (rivals >= rows).all(axis=3) & (rivals > rows).any(axis=3)
-    return np.asarray((~dominated.any(axis=2)).sum(axis=0), dtype=np.int64)
+    beaten = np.all(rivals >= rows, axis=3) & np.any(rivals > rows, axis=3)
+    return np.sum(~np.any(beaten, axis=2), axis=0, dtype=np.int64)
 
 
 def layers(points: Floats, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
