@@ -22,10 +22,7 @@ from keepgain.core.errors import (
 if TYPE_CHECKING:
     from keepgain.analysis.analyze import Analysis
     from keepgain.analysis.grid import View
-    from keepgain.core.record import Evidence, RecordReader
-    from keepgain.core.store.location import StoreLocation
-
-EXAMPLE = Path(__file__).parent / "example"
+    from keepgain.core.record import Evidence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,16 +177,16 @@ def _rendered_view(analysis: "Analysis", view: "View", options: argparse.Namespa
 
 def _load(wanted: Asked, options: argparse.Namespace) -> tuple["Evidence", dict[str, Path]]:
     """The evidence, and run key → folder of its sweep, where that is at hand."""
-    if options.example:
-        from keepgain.core.store.record_files import load_folder
+    from keepgain.analysis.load import id_of, load_evidence
 
-        return load_folder(EXAMPLE), {}
+    if options.example:
+        return load_evidence("example"), {}
     from keepgain.core.store.location import resolve_store
     from keepgain.core.store.reader import open_reader
 
     location = resolve_store(options.store)
     reader = open_reader(location, _say)
-    ids = [_id(given, reader, location) for given in (wanted.sweep, *options.others)]
+    ids = [id_of(given, reader, location) for given in (wanted.sweep, *options.others)]
     found = [(reader.load(i), location.sweep_folder(i)) for i in dict.fromkeys(ids)]
     if len(found) == 1:
         evidence, folder = found[0]
@@ -205,20 +202,6 @@ def _load(wanted: Asked, options: argparse.Namespace) -> tuple["Evidence", dict[
 def _say(line: str) -> None:
     """Progress, and where figures come from; results alone go to the standard output."""
     print(f"analyze: {line}", file=sys.stderr, flush=True)
-
-
-def _id(given: str, reader: "RecordReader", location: "StoreLocation") -> str:
-    if given != "last":
-        return given
-    known = reader.sweep_ids()
-    if not known:
-        from keepgain.core.errors import UserError
-
-        raise UserError(
-            f"store {location.display} holds no sweep (found by {location.described}).",
-            hint="`sweep run` records one; name another store with --store.",
-        )
-    return known[0]
 
 
 def _list(store: str | None) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from keepgain.core.errors import UserError
-from keepgain.core.record import Evidence
-from keepgain.core.store.location import resolve_store
+from keepgain.core.record import Evidence, RecordReader
+from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.reader import open_reader
 from keepgain.core.store.record_files import load_folder
 
@@ -25,12 +25,21 @@ def load_evidence(sweep: str, store: str | None = None) -> Evidence:
         return load_folder(EXAMPLE)
     location = resolve_store(store)
     reader = open_reader(location)
-    if sweep == "last":
-        known = reader.sweep_ids()
-        if not known:
-            raise UserError(
-                f"store {location.display} holds no sweep (found by {location.described}).",
-                hint="`sweep run` records one; name another store with --store.",
-            )
-        sweep = known[0]
-    return reader.load(sweep)
+    return reader.load(id_of(sweep, reader, location))
+
+
+def id_of(given: str, reader: RecordReader, location: StoreLocation) -> str:
+    """The id itself, or for `last` that of the newest sweep.
+
+    Raises:
+        UserError: There is no sweep at all.
+    """
+    if given != "last":
+        return given
+    known = reader.sweep_ids()
+    if not known:
+        raise UserError(
+            f"store {location.display} holds no sweep (found by {location.described}).",
+            hint="`sweep run` records one; name another store with --store.",
+        )
+    return known[0]

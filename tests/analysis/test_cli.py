@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keepgain.analysis import cli
+from keepgain.analysis import cli, load
 from keepgain.core.store.record_files import save_folder
 from tests.analysis.evidence import Trial, base, build
 
@@ -103,7 +103,7 @@ def test_example_reads_any_recorded_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_folder(tmp_path / "example", build([base("m"), Trial("big", "m", 0.8)], n_items=100))
-    monkeypatch.setattr(cli, "EXAMPLE", tmp_path / "example")
+    monkeypatch.setattr(load, "EXAMPLE", tmp_path / "example")
     code, out, _ = run(capsys, "--example")
     assert code == 0 and "toy-123456" in out
 

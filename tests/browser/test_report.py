@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from keepgain.analysis.analyze import analyze
-from keepgain.analysis.cli import EXAMPLE
+from keepgain.analysis.load import EXAMPLE
 from keepgain.analysis.report.html import write_report
 from keepgain.analysis.report.links import Links
 from keepgain.core.store.record_files import load_folder

@@ -1,7 +1,7 @@
 """A report of a table from elsewhere: its own objectives, one panel, no items."""
 
 from keepgain.analysis.analyze import analyze
-from keepgain.analysis.cli import EXAMPLE
+from keepgain.analysis.load import EXAMPLE
 from keepgain.analysis.report.content import content
 from keepgain.analysis.report.html import to_html
 from keepgain.analysis.report.links import NO_LINKS

@@ -7,7 +7,7 @@ import pytest
 
 from keepgain.analysis import cli
 from keepgain.analysis.analyze import analyze
-from keepgain.analysis.cli import EXAMPLE
+from keepgain.analysis.load import EXAMPLE
 from keepgain.analysis.views.why import why_view
 from keepgain.core.record import Evidence, GivenObjective
 from keepgain.core.store.record_files import load_folder
