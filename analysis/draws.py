@@ -13,7 +13,7 @@ import numpy as np
 
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.stats import Block
-from keepgain.analysis.table import Configuration, SuiteItems
+from keepgain.analysis.table import Codes, Configuration, SuiteItems
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 
@@ -58,15 +58,10 @@ def draw_scores(
 
 def _item_draws(suite: SuiteItems, columns: Floats, draws: int, rng: np.random.Generator) -> Floats:
     """Weighted means of `columns` [n, C] under resampled items, shape [draws, C]."""
-    n = len(suite.weights)
-    clusters = np.arange(n) if suite.clusters is None else suite.clusters
     groups = suite.draws
     # Sums within clusters: of the weighted scores, and of the weights as the last column.
     weighted = np.column_stack([columns * suite.weights[:, None], suite.weights])
-    sums = weighted
-    if suite.clusters is not None:
-        sums = np.zeros((groups, weighted.shape[1]))
-        np.add.at(sums, clusters, weighted)
+    sums = _by_draw(weighted, suite.clusters)
     drawn = np.empty((draws, columns.shape[1]))
     for start in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - start)
@@ -76,6 +71,15 @@ def _item_draws(suite: SuiteItems, columns: Floats, draws: int, rng: np.random.G
         totals = counts.astype(np.float64) @ sums
         drawn[start : start + size] = totals[:, :-1] / totals[:, -1:]
     return drawn
+
+
+def _by_draw(rows: Floats, clusters: Codes | None) -> Floats:
+    """Sums of rows [n, C] within clusters, shape [clusters, C]; the rows where there are none."""
+    if clusters is None:
+        return rows
+    sums = np.zeros((int(clusters.max()) + 1, rows.shape[1]))
+    np.add.at(sums, clusters, rows)
+    return sums
 
 
 def _seed_noise(
@@ -138,10 +142,7 @@ def deviations(
         values = np.column_stack([p.values[:, 0] for p in parts])
         share = suite.weights / suite.weights.sum()
         errors = share[:, None] * (values - share @ values)
-        if suite.clusters is not None:
-            sums = np.zeros((int(suite.clusters.max()) + 1, len(who)))
-            np.add.at(sums, suite.clusters, errors)
-            errors = sums
+        errors = _by_draw(errors, suite.clusters)
         groups = len(errors)
         if groups < 2:
             return np.full((draws, len(who)), np.nan)

@@ -4,6 +4,7 @@ sweep is, but without training."""
 from pathlib import Path
 from typing import Any, cast
 
+from keepgain.analysis.load import EXAMPLE
 from keepgain.core.identity import file_digest
 from keepgain.core.items import write_items
 from keepgain.core.record import Evidence, RungReport, RunRecord
@@ -20,7 +21,6 @@ from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.stages.decide import write_decision
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "analysis" / "example"
 QUICKSTART = ROOT / "examples" / "quickstart"
 
 
