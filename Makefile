@@ -1,4 +1,4 @@
-# make demo | demo-full | test | check | bases | data
+# make demo | demo-full | test | test-faults | check | bases | data
 # Each sets up .venv first if it is missing or its pins have changed; nothing else is needed but
 # Python 3.11 or newer.
 
@@ -10,7 +10,7 @@ PACKAGES := core trainers cluster analysis sweeps
 # Torch with one thread a process: two were 4 to 10 times slower when trials run side by side.
 export OMP_NUM_THREADS = 1
 
-.PHONY: setup demo demo-full test check types bases data clean
+.PHONY: setup demo demo-full test test-faults check types bases data clean
 
 setup: $(STAMP) .types/keepgain
 
@@ -34,7 +34,11 @@ demo-full: setup
 	$(BIN)/analyze last
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not processes'
+
+# Minutes to three quarters of an hour: processes, clusters and servers that are killed.
+test-faults: setup
+	$(BIN)/python -m pytest -m 'fault or processes'
 
 check: setup types
 	$(BIN)/ruff check .
