@@ -27,22 +27,32 @@ class JobSearcher(Searcher):
         """Tune trial id → job."""
         self.has_free_slot: Callable[[], bool] = lambda: True
         """Set by whoever knows the slots: no job is handed out while it says no."""
+        self.is_interrupted: Callable[[], bool] = lambda: False
+        """Set by whoever hears signals: nothing is handed out any more when it says yes."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next trial; None: later; FINISHED: never."""
-        if self._program.finished:
+        """The config of the next trial; None: later; FINISHED: never.
+
+        Where no trial is left that runs or waits, Tune asks once a second for up to ten minutes and
+        does nothing else: commands and signals must be seen from here too.
+        """
+        if self._is_over():
             return Searcher.FINISHED
         if not self.has_free_slot():
             return None
         job = self._program.next_job()
         if job is None:
-            return Searcher.FINISHED if self._program.finished else None
+            self._program.on_tick()
+            return Searcher.FINISHED if self._is_over() else None
         self.jobs[trial_id] = job
         return {
             "run_key": job.run_key,
             REQUEST_KEY: job.request.model_dump_json(),
             **self._worker,
         }
+
+    def _is_over(self) -> bool:
+        return self._program.finished or self.is_interrupted()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

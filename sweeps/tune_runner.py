@@ -61,6 +61,7 @@ def run_program(
     searcher = JobSearcher(program, entry_point, env)
     scheduler = RungTrialScheduler(program, searcher, slots)
     searcher.has_free_slot = lambda: scheduler.has_free_slot
+    searcher.is_interrupted = lambda: interruption.seen
     tuner = tune.Tuner(
         tune.with_resources(SweepTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
