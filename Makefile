@@ -38,7 +38,7 @@ test: setup
 
 # Minutes to three quarters of an hour: processes, clusters and servers that are killed.
 test-faults: setup
-	$(BIN)/python -m pytest -m 'fault or processes'
+	$(BIN)/python -m pytest -m 'fault or processes' --fault-results
 
 check: setup types
 	$(BIN)/ruff check .

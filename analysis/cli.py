@@ -18,6 +18,7 @@ from keepgain.core.errors import (
     EXIT_OK,
     KeepgainError,
 )
+from keepgain.core.terminal import show_faults_redacted, shown
 
 if TYPE_CHECKING:
     from keepgain.analysis.analyze import Analysis
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
+    show_faults_redacted()
     options = _parser().parse_intermixed_args(arguments)
     try:
         print(_run(options), end="", flush=True)
     except KeepgainError as error:
-        print(f"analyze: {error}", file=sys.stderr)
+        print(shown(f"analyze: {error}"), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # `analyze last | head`
         sys.stderr.close()
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
-        print(f"analyze: {error}", file=sys.stderr)
+        print(shown(f"analyze: {error}"), file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
 
@@ -201,7 +203,7 @@ def _load(wanted: Asked, options: argparse.Namespace) -> tuple["Evidence", dict[
 
 def _say(line: str) -> None:
     """Progress, and where figures come from; results alone go to the standard output."""
-    print(f"analyze: {line}", file=sys.stderr, flush=True)
+    print(shown(f"analyze: {line}"), file=sys.stderr, flush=True)
 
 
 def _list(store: str | None) -> str:

@@ -1,18 +1,11 @@
 """How figures and configurations are put into words: one place, so that all texts agree."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from keepgain.analysis.stats import Estimate, Uncertain
 from keepgain.analysis.table import Configuration
 from keepgain.core.scorers import in_points, unit_of
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-
-
-def clean(text: object) -> str:
-    """Text without control and direction characters: names come from users and from stores."""
-    return _CONTROL.sub("", str(text))
+from keepgain.core.terminal import clean as clean
 
 
 def level(value: float | None, scorer: str) -> str:

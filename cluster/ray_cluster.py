@@ -4,17 +4,22 @@ import json
 import logging
 import os
 import re
+import resource
 import secrets
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keepgain.cluster.placement import Node, arithmetic, refusal, trials_that_fit
 from keepgain.core.errors import UserError
-from keepgain.core.launch import ResourceRequest
+from keepgain.core.launch import Footprint
 
 JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver process of `ray job submit`."""
 CONNECT_SECONDS = 5.0
+OPEN_FILES = 1024
+"""Of one process: the default of most systems."""
 
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^\[\]/]+?)\]?:(\d+)")
 
@@ -25,11 +30,14 @@ class Cluster:
 
     described: str
     """For people: local or which address, and its size."""
-    cpus: float
-    gpus: float
-    nodes: int
+    nodes: tuple[Node, ...]
     is_local: bool
     """True if it was started for this sweep, and ends with it."""
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether any node has one."""
+        return any(node.gpus >= 1 for node in self.nodes)
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,23 @@ def require_listening(address: str | None = None) -> None:
         raise _no_answer(address, error) from None
 
 
+def require_open_files() -> None:
+    """Allows this process, and the Ray that it starts, as many open files as they need.
+
+    Raises:
+        UserError: The limit is lower, and may not be raised from here.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < OPEN_FILES and (hard == unlimited or hard >= OPEN_FILES):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+    elif soft != unlimited and soft < OPEN_FILES:
+        raise UserError(
+            f"this process may have {soft} open files; a sweep needs {OPEN_FILES}.",
+            hint=f"Raise the limit: `ulimit -n {OPEN_FILES}`, or ask who set it.",
+        )
+
+
 def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
     """Connects to `address`, else to `RAY_ADDRESS`, else starts a Ray of its own on this machine.
 
@@ -94,6 +119,9 @@ def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
         # variables when it is imported, not later.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Ray's word for a Ray of one machine, whose processes listen on the loopback alone;
+        # otherwise most of its ports are open to the network (2.60).
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     try:
@@ -106,39 +134,43 @@ def connect(address: str | None = None, *, cpus: int | None = None) -> Cluster:
             configure_logging=False,
         )
     except Exception as error:  # a node that is not up within 30 s raises no narrower class
-        raise _no_answer(address, error) from None
-    resources = ray.cluster_resources()
-    total_cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        raise _no_answer(address, error, listens=_answered(address)) from None
+    nodes = live_nodes()
     where = f"the cluster at {address}" if address else "a local Ray, started for this sweep"
-    described = f"{where}: {nodes} node{'s' if nodes > 1 else ''}, {total_cpus:g} CPUs"
-    return Cluster(
-        described=f"{described}, {gpus:g} GPUs",
-        cpus=total_cpus,
-        gpus=gpus,
-        nodes=nodes,
-        is_local=address is None,
+    size = (
+        f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}, "
+        f"{sum(node.cpus for node in nodes):g} CPUs, {sum(node.gpus for node in nodes):g} GPUs"
+    )
+    return Cluster(f"{where}: {size}", nodes, is_local=address is None)
+
+
+def live_nodes() -> tuple[Node, ...]:
+    """Of the cluster that this process is connected to, as they are now."""
+    import ray
+
+    return tuple(
+        Node(
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            labels=dict(node.get("Labels") or {}),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
     )
 
 
-def slots(cluster: Cluster, per_trial: ResourceRequest, wanted: int | None = None) -> Slots:
+def slots(nodes: Sequence[Node], footprint: Footprint, wanted: int | None = None) -> Slots:
     """How many trials run at a time.
 
     Raises:
         UserError: Not even one fits; the message shows the arithmetic.
     """
-    limits = [("CPUs", cluster.cpus, per_trial.cpus), ("GPUs", cluster.gpus, per_trial.gpus)]
-    fits = [(int(have / need + 1e-9), n, have, need) for n, have, need in limits if need > 0]
-    if not fits:
+    if footprint.bundle.cpus <= 0 and footprint.bundle.gpus <= 0:
         raise UserError("a trial must ask for a CPU or a GPU.", where="resources")
-    count, name, have, need = min(fits)
+    count = trials_that_fit(nodes, footprint)
     if count < 1:
-        raise UserError(
-            f"a trial needs {need:g} {name}; the cluster has {have:g}.",
-            where="resources",
-            hint="Lower the need of a trial, or use a larger cluster.",
-        )
-    why = f"{have:g} {name} / {need:g} a trial"
+        raise refusal(nodes, footprint)
+    why = arithmetic(nodes, footprint)
     if wanted is not None and wanted < count:
         return Slots(wanted, f"as the spec asks; {why} would allow {count}")
     return Slots(count, why)
@@ -151,14 +183,22 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def _no_answer(address: str | None, error: Exception) -> UserError:
+def _answered(address: str | None) -> bool:
+    try:
+        require_listening(address)
+    except UserError:
+        return False
+    return _HOST_AND_PORT.fullmatch(address or "") is not None
+
+
+def _no_answer(address: str | None, error: Exception, *, listens: bool = False) -> UserError:
     said = (str(error).splitlines() or [type(error).__name__])[0]
     if address is None:
         return UserError(
             f"no Ray could be started on this machine ({said}).",
             hint="It has 30 seconds to come up: try again when less is running here.",
         )
-    return UserError(
-        f"no Ray cluster answers at '{address}' ({said}).",
-        hint="Check --address and RAY_ADDRESS, or leave both out for a local Ray.",
-    )
+    hint = "Check --address and RAY_ADDRESS, or leave both out for a local Ray."
+    if listens:
+        hint = f"Something listens there: check RAY_AUTH_TOKEN and Ray's version. {hint}"
+    return UserError(f"no Ray cluster answers at '{address}' ({said}).", hint=hint)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keepgain.core.errors import UserError
+from keepgain.core.inside import inside
 from keepgain.core.rows import Row
 
 TEXTS = "texts"
@@ -101,8 +102,12 @@ def read_texts(sweep_folder: Path, digest: str) -> Mapping[str, Text]:
 
 
 def texts_path(sweep_folder: Path, digest: str) -> Path:
-    """Where the texts of a suite's items lie."""
-    return sweep_folder / TEXTS / f"{digest}.parquet"
+    """Where the texts of a suite's items lie.
+
+    Raises:
+        UserError: Outside the folder: `digest` may come from a file.
+    """
+    return inside(sweep_folder, f"{TEXTS}/{digest}.parquet")
 
 
 def _write(path: Path, table: pa.Table) -> None:

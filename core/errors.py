@@ -4,6 +4,10 @@ Every message says where, what was given, what is allowed and what to do next, s
 costs one reading and no search.
 """
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, or a quota, or a limit of file sizes is reached."""
 EXIT_OK = 0
 EXIT_FAILED = 1
 """The work ran and did not succeed (a sweep past its failure rate, a fault of ours)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from keepgain.core.config import Arm, Measures, Scorer, ServeForm
+from keepgain.core.inside import InnerPath
 from keepgain.core.items import ItemScores
 from keepgain.core.metrics import Direction
 from keepgain.core.schema import StrictModel
@@ -27,7 +28,7 @@ class Candidate(StrictModel):
     """As of `core.config.TrialConfig`."""
     metrics: dict[str, float]
     """As of `RungReport`, as the next two."""
-    items_path: str
+    items_path: InnerPath
     cost: dict[str, float] = {}
 
 
@@ -45,12 +46,12 @@ class RungReport(StrictModel):
     metrics: dict[str, float]
     """`SPLIT/SUITE` → mean score; `train/loss` etc.; `loss/...`: see `trainers.summary`; all
     finite."""
-    items_path: str
+    items_path: InnerPath
     """Parquet of the item scores, relative to the sweep's folder."""
-    losses_path: str | None = None
+    losses_path: InnerPath | None = None
     """Parquet of the answer losses of items and, at the end, of training rows, likewise; see
     `trainers.answer_losses`. None: not measured."""
-    answers_path: str | None = None
+    answers_path: InnerPath | None = None
     """Parquet of what the model answered (`core.answers`), likewise; None below the full budget and
     where no suite asks for answers."""
     stopped_early: int | None = None
@@ -135,7 +136,7 @@ class RunRecord(StrictModel):
     cost: dict[str, float] = {}
     numerics: dict[str, str] = {}
     """Engine, world size, ZeRO stage, micro-batch, dtype, device: like for like needs equality."""
-    answers: tuple[str, ...] = ()
+    answers: tuple[InnerPath, ...] = ()
     """Files of what it answered (`core.answers`), relative to the sweep's folder, where they stay:
     texts may be private."""
     reused_from: str | None = None

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keepgain.core.errors import UserError
+from keepgain.core.redaction import redact_values
 
 LATER = "later"
 """Marks a field that identities leave out where it has its default: it came when there were ids
@@ -93,9 +94,9 @@ def _prefixes(path: list[str]) -> list[str]:
 
 
 def _explain(model: type[BaseModel], fault: Any, path: list[str]) -> tuple[str, str]:
-    given = repr(fault["input"])
-    given = given if len(given) <= 80 else given[:77] + "..."
     name = str(fault["loc"][-1]) if fault["loc"] else ""
+    given = repr(redact_values(fault["input"], name))
+    given = given if len(given) <= 80 else given[:77] + "..."
     if fault["type"] == "extra_forbidden":
         allowed = _fields_at(model, path[:-1])
         known = f"Known keys here: {', '.join(allowed)}." if allowed else ""

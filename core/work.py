@@ -22,11 +22,13 @@ class TrainRequest(StrictModel):
     rung: int
     """Index in `config.rungs` to train to."""
     resume_from: str | None = None
-    """Checkpoint folder of an earlier rung, relative to the sweep's folder."""
+    """Checkpoint of an earlier rung, as reports name it (`core.publish.located`)."""
     sweep_folder: str
     """Absolute; outputs go to `runs/<run key>/` below it, the spool is `spool/` below it."""
     keep_checkpoint: bool = True
     """Write a checkpoint from which the run can continue (not needed after the last rung)."""
+    checkpoints: str | None = None
+    """Folder or URL that has the checkpoints of this sweep's runs; None: the runs' own folders."""
     keep_model: bool = False
     """At the last rung, write the tuned weights as an ordinary folder for later scoring."""
     interpolate: tuple[float, ...] = ()
@@ -38,6 +40,11 @@ class TrainRequest(StrictModel):
     def run_key(self) -> str:
         """See `core.config.run_key`."""
         return run_key(self.config.trial_id, self.seed)
+
+    @property
+    def checkpoint_base(self) -> str:
+        """What has the run's checkpoints, as `core.publish.located` reads it."""
+        return f"{self.checkpoints or 'runs'}/{self.run_key}"
 
 
 class ScoreRequest(StrictModel):

@@ -15,6 +15,10 @@ from keepgain.core.errors import UserError
 MAX_BYTES = 1_000_000
 MAX_ALIASES = 50
 MAX_DEPTH = 40
+MAX_NODES = 200_000
+"""Values in all, those that an alias repeats counted each time."""
+
+_PLAIN = {f"tag:yaml.org,2002:{n}" for n in ("map", "seq", "str", "bool", "int", "float", "null")}
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,10 +80,14 @@ def _parse(
         if not isinstance(node, root):
             raise UserError(f"the file must be {described}.", where=source)
         lines: dict[str, int] = {}
-        _walk(node, "", lines, source, depth=0)
+        _walk(node, "", lines, source, depth=0, left=[MAX_NODES])
         data = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise _syntax_error(error, source) from None
+    except (ValueError, KeyError) as error:
+        # `!!int x`, or a number of more digits than Python reads.
+        said = str(error).partition(";")[0]
+        raise UserError(f"a value cannot be read ({said}).", where=source) from None
     except RecursionError:
         raise UserError("nested too deeply.", where=source) from None
     finally:
@@ -102,10 +110,26 @@ def _read_text(path: Path) -> str:
         raise UserError("permission denied.", where=str(path)) from None
 
 
-def _walk(node: yaml.Node, prefix: str, lines: dict[str, int], source: str, depth: int) -> None:
-    """Records the line of each key and refuses what a mapping would silently swallow."""
+def _walk(
+    node: yaml.Node, prefix: str, lines: dict[str, int], source: str, depth: int, left: list[int]
+) -> None:
+    """Records the line of each key and refuses what a mapping would silently swallow.
+
+    Args:
+        left: One number: values that may still come. It walks as often as aliases repeat a value,
+            so that a few lines cannot stand for billions.
+    """
     if depth > MAX_DEPTH:
         raise UserError(f"nested more than {MAX_DEPTH} levels deep.", where=source)
+    left[0] -= 1
+    if left[0] < 0:
+        raise UserError(f"more than {MAX_NODES} values, aliases counted.", where=source)
+    if node.tag not in _PLAIN:
+        line = node.start_mark.line + 1
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        raise UserError(
+            f"not readable as YAML: the tag {tag} is not allowed.", where=f"{source}:{line}"
+        )
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -122,11 +146,11 @@ def _walk(node: yaml.Node, prefix: str, lines: dict[str, int], source: str, dept
                 )
             seen.add(name)
             lines[dotted] = line
-            _walk(value, f"{dotted}.", lines, source, depth + 1)
+            _walk(value, f"{dotted}.", lines, source, depth + 1, left)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines[f"{prefix}{index}"] = value.start_mark.line + 1
-            _walk(value, f"{prefix}{index}.", lines, source, depth + 1)
+            _walk(value, f"{prefix}{index}.", lines, source, depth + 1, left)
 
 
 def _syntax_error(error: yaml.YAMLError, source: str) -> UserError:

@@ -152,6 +152,16 @@ def local_folder(model: ModelSpec, base: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def is_here(model: ModelSpec, base: Path) -> bool:
+    """Whether the model can be had without fetching it."""
+    if model.start is not None:
+        return False
+    if local_folder(model, base) is not None or not HUB_ID.fullmatch(model.id or ""):
+        return True  # a folder that is not there either: `find_models` says so
+    patterns = [*FILES, *([CODE] if model.trust_remote_code else [])]
+    return _cached(model.id or "", model.revision, patterns) is not None
+
+
 def _locate(
     model: ModelSpec, base: Path, where: str, say: Callable[[str], None] | None
 ) -> tuple[Path, str | None]:
@@ -184,14 +194,8 @@ def _download(
     """The snapshot folder of a hub model: from the local cache if it is complete there."""
     from huggingface_hub import errors, snapshot_download
 
-    try:
-        cached = snapshot_download(
-            hub_id, revision=revision, allow_patterns=patterns, local_files_only=True
-        )
-        if _is_complete(Path(cached), with_code=CODE in patterns):
-            return str(cached)
-    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError, ValueError):
-        pass
+    if (cached := _cached(hub_id, revision, patterns)) is not None:
+        return cached
     if say is not None:
         say(f"fetching {hub_id} from the Hugging Face Hub")
     try:
@@ -211,6 +215,18 @@ def _download(
         problem = f"the model '{hub_id}' could not be fetched: {str(error).splitlines()[0]}."
         hint = "Give a folder, or fetch it where there is a network: `hf download`."
     raise UserError(problem, where=where, hint=hint or None)
+
+
+def _cached(hub_id: str, revision: str | None, patterns: list[str]) -> str | None:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        found = snapshot_download(
+            hub_id, revision=revision, allow_patterns=patterns, local_files_only=True
+        )
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError, ValueError):
+        return None
+    return str(found) if _is_complete(Path(found), with_code=CODE in patterns) else None
 
 
 def _is_complete(folder: Path, with_code: bool) -> bool:

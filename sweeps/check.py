@@ -41,6 +41,7 @@ def check(prepared: Prepared, machine: Machine | None = None) -> list[Finding]:
             gpus_per_trial=resources.gpus_per_trial,
             slots=resources.slots,
             workers_per_trial=resources.workers_per_trial,
+            placement=resources.placement,
         ),
         *check_gpu(spec, spec_space(prepared.loaded), machine),
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.config import RetentionSettings, TrainerRef
+from keepgain.core.inside import inside
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.record import (
     Evidence,
@@ -211,4 +212,4 @@ def _items(run: RunState, folder: Path, *, every: bool) -> list[ItemScores]:
     paths = [r.items_path for r in reports]
     if every:
         paths += [r.losses_path for r in reports if r.losses_path is not None]
-    return [s for path in paths for _, s in read_items(folder / path)]
+    return [s for path in paths for _, s in read_items(inside(folder, path))]

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from keepgain.core.config import ModelRef, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
+from keepgain.core.object_store import files_of, is_empty
+from keepgain.core.publish import MANIFEST, publish, verify
 from keepgain.core.record import Evidence
 from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
@@ -27,7 +30,6 @@ from keepgain.sweeps.refit import refitted
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import form_of
-from keepgain.trainers.checkpoint import MANIFEST, publish, verify
 
 README = "README.md"
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
@@ -40,7 +42,8 @@ class Export:
 
     sweep: str
     run_key: str
-    folder: Path
+    place: str
+    """Folder or URL that has the files."""
     adapter: bool
     """An adapter that needs its base; else a whole model."""
 
@@ -49,7 +52,7 @@ def export(
     location: StoreLocation,
     sweep: str,
     trial: str,
-    target: Path,
+    target: Path | str,
     *,
     merge: bool = False,
     refit: bool = False,
@@ -60,7 +63,7 @@ def export(
     Args:
         sweep: Id, or `last`.
         trial: As of `sweeps.iterate.find_start`; `best` is the sweep's decision.
-        target: A folder that is not there, or empty.
+        target: A folder that is not there, or empty; or such a URL of `core.object_store`.
         merge: Merge an adapter into its base; a whole model stays as it is.
         refit: Train it anew on training and validation rows first: see `sweeps.refit`.
         say: Called with a line before that.
@@ -95,10 +98,11 @@ def export(
         exported = Exported(weights, run, test, joined, made)
         _write(evidence, exported, target)
     adapter = has_adapter(start.method) and not joined
-    return Export(evidence.sweep.id, run.run_key, target, adapter)
+    place = files_of(target) if isinstance(target, str) else str(target)
+    return Export(evidence.sweep.id, run.run_key, place, adapter)
 
 
-def _write(evidence: Evidence, exported: Exported, target: Path) -> None:
+def _write(evidence: Evidence, exported: Exported, target: Path | str) -> None:
     start, card = exported.start, model_card(evidence, exported)
 
     def write(into: Path) -> None:
@@ -109,9 +113,11 @@ def _write(evidence: Evidence, exported: Exported, target: Path) -> None:
         (into / README).write_text(card, encoding="utf-8")
 
     try:
-        publish(target, write)
+        with TemporaryDirectory(prefix="keepgain-export-") as staging:
+            publish(target, write, staging=Path(staging))
     except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror}).", where=str(target)) from None
+        why = error.strerror or str(error)
+        raise UserError(f"cannot be written ({why}).", where=str(target)) from None
 
 
 def evidence_of(location: StoreLocation, sweep: str) -> Evidence:
@@ -129,7 +135,15 @@ def evidence_of(location: StoreLocation, sweep: str) -> Evidence:
     return reader.load(known[0])
 
 
-def _refuse_taken(target: Path) -> None:
+def _refuse_taken(target: Path | str) -> None:
+    if isinstance(target, str):
+        if not is_empty(target):
+            raise UserError(
+                "something is there already.",
+                where=f"--to {target}",
+                hint="Name a place that is empty.",
+            )
+        return
     if target.is_dir() and not any(target.iterdir()):
         return
     if target.exists() or target.is_symlink():

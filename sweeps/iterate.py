@@ -20,11 +20,11 @@ from typing import Any
 from keepgain.core.config import Method, ModelRef
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint, folder_digest
+from keepgain.core.publish import verify
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
-from keepgain.trainers.checkpoint import verify
 from keepgain.trainers.merge import TRUST
 
 BEST = "best"
@@ -89,7 +89,11 @@ def find_start(work: Path, text: str, where: str) -> Start:
     assert report is not None and report.model_folder is not None, "`_confirmed` asks for it"
     weights = folder / report.model_folder
     if not weights.is_dir():
-        raise UserError(f"the weights of {text} are gone: {weights}.", where=where)
+        raise UserError(
+            f"the weights of {text} are gone: {weights}.",
+            where=where,
+            hint="`storage.keep_models` and `sweep prune` remove those off the front.",
+        )
     verify(weights)
     base = next(
         r

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keepgain.core.record import Evidence
+from keepgain.core.redaction import redact_values
 from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import RECORD_FOLDER, TAG_USER
@@ -18,6 +19,9 @@ from keepgain.sweeps.recorder import Recorder
 from keepgain.sweeps.search.ledger import DriverStarted, Ledger
 from keepgain.sweeps.search.replay import replay
 from keepgain.sweeps.stages.decide import write_decision
+
+SPEC_NAME = "spec.resolved.json"
+"""In the sweep's folder: the spec as it is run."""
 
 
 @dataclass
@@ -54,8 +58,8 @@ class Keeper:
     def _record_spec(self) -> None:
         """The spec as it is run, with the profile merged in and every default written out."""
         loaded = self.prepared.loaded
-        path = self.folder / "spec.resolved.json"
-        content = loaded.spec.model_dump(mode="json", by_alias=True)
+        path = self.folder / SPEC_NAME
+        content = redact_values(loaded.spec.model_dump(mode="json", by_alias=True))
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         self.recorder.parent_file(path)
         if loaded.profile is not None:

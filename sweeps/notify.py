@@ -10,10 +10,11 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
+from urllib.parse import urlsplit
 
-from keepgain.core.store.location import redact
+from keepgain.core.redaction import redact
 from keepgain.sweeps.spec_search import NotifySpec
 
 TIMEOUT_SECONDS = 10.0
@@ -38,6 +39,7 @@ def notify(spec: NotifySpec, message: Message, say: Callable[[str], None]) -> No
     Args:
         say: Told of what could not be delivered.
     """
+    message = replace(message, message=redact(message.message))
     if spec.command is not None:
         _warn(_run(spec.command, message), "notify.command", say)
     if spec.webhook is not None:
@@ -88,7 +90,7 @@ def _post(address: str, message: Message) -> str | None:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return str(error)
+        return redact(str(error).replace(urlsplit(url).path, "/***"))  # where its secret is
 
 
 def _warn(trouble: str | None, what: str, say: Callable[[str], None]) -> None:

@@ -69,7 +69,8 @@ def find_summary(location: StoreLocation, sweep_id: str) -> SweepSummary:
                 f"store {location.display} holds no sweep.", hint="`sweep run` makes one."
             )
         return known[0]
-    found = next((s for s in known if s.id == check_id(sweep_id)), None)
+    check_id(sweep_id)
+    found = next((s for s in known if s.id == sweep_id), None)
     if found is None:
         raise unknown_sweep(location, sweep_id, [s.id for s in known])
     return found

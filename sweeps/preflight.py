@@ -6,16 +6,23 @@ from pathlib import Path
 from keepgain.cluster import ray_cluster
 from keepgain.core.errors import UserError
 from keepgain.core.store.client import require_reachable
-from keepgain.core.store.location import require_durable, resolve_store, store_text
-from keepgain.sweeps.base_models import local_folder
+from keepgain.core.store.location import (
+    require_durable,
+    require_writable,
+    resolve_store,
+    store_text,
+)
+from keepgain.sweeps.base_models import is_here
 from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.gates.resources import Machine
+from keepgain.sweeps.named_files import named_files, refuse_outside
+from keepgain.sweeps.plan.disk import preflight_disk
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.search.storage import check_url
 from keepgain.sweeps.spec import LoadedSpec, load_spec
 
-ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30)
+ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30, nodes=1 << 30)
 """A cluster that is not asked yet: everything may fit. `Crew.start` asks it."""
 
 
@@ -40,14 +47,47 @@ def preflight(
         require_durable(store, Path.cwd())
     loaded = load_spec(spec, profile)
     if inside_job:
-        _refuse_paths_outside(loaded, Path.cwd())
+        refuse_outside(named_files(loaded), loaded, Path.cwd())
     prepared = prepare(loaded, None, say, store)
     warnings = _check(prepared, say, ANY_CLUSTER if ray_cluster.is_remote(address) else None)
     ray_cluster.require_listening(address)
+    ray_cluster.require_open_files()
     _require_server(store)
     if (studies := prepared.spec.search.storage) is not None:
         check_url(studies, loaded.where("search.storage"), connect=True)
-    return prepared, warnings
+    location = resolve_store(store, create=True, make=False)
+    require_writable(location, prepared.sweep_id)
+    folder = location.sweep_folder(prepared.sweep_id)
+    for warning in (full := preflight_disk(prepared, folder)):
+        say(f"warning: {warning}")
+    return prepared, (*warnings, *full)
+
+
+def preflight_of_job(
+    spec: Path, say: Callable[[str], None], *, profile: str | None, root: Path
+) -> tuple[LoadedSpec, str | None]:
+    """What can be checked of a job before it is submitted: the same, where its files are here.
+
+    Args:
+        root: What lies below it can be uploaded.
+
+    Returns:
+        The spec, and the sweep's id; None if only the cluster can tell, which is then said.
+
+    Raises:
+        UserError: Something cannot be used; nothing was written.
+    """
+    loaded = load_spec(spec, profile)
+    named = named_files(loaded)
+    refuse_outside(named, loaded, root)
+    missing = next((n.text for n in named if n.is_absolute and not n.path.exists()), None)
+    away = [m.start or m.id for m in loaded.spec.models if not is_here(m, loaded.folder)]
+    if (elsewhere := missing or next(iter(away), None)) is not None:
+        say(f"'{elsewhere}' is not on this machine: the job itself checks models and data")
+        return loaded, None
+    prepared = prepare(loaded, None, say)
+    _check(prepared, say, ANY_CLUSTER)
+    return loaded, prepared.sweep_id
 
 
 def _check(
@@ -73,34 +113,6 @@ def _where(loaded: LoadedSpec, finding: Finding) -> str:
     groups: dict[str, Collection[str]] = {"data": loaded.spec.data, "suites": loaded.spec.suites}
     key = next((f"{g}.{name}" for g, entries in groups.items() if name in entries), finding.where)
     return loaded.where(key)
-
-
-def _refuse_paths_outside(loaded: LoadedSpec, working_dir: Path) -> None:
-    """A job's files must be in what was submitted, or be absolute paths that every node has."""
-    root = working_dir.resolve()
-    # A folder may also stand where a hub id may (`models: [../small]`).
-    models = [(m, local_folder(m, loaded.folder)) for m in loaded.spec.models]
-    named = [(f"models.{i}", m.path or (f and m.id)) for i, (m, f) in enumerate(models)]
-    named += [
-        (f"models.{i}.reference", m.reference)
-        for i, m in enumerate(loaded.spec.models)
-        if m.reference and (loaded.folder / m.reference).is_dir()
-    ]
-    for kind, group in (("data", loaded.spec.data), ("suites", loaded.spec.suites)):
-        for name, entry in group.items():
-            for field in ("path", "train", "validation", "test"):
-                named.append((f"{kind}.{name}.{field}", getattr(entry, field, None)))
-            task = getattr(entry, "lm_eval", None)
-            named.append((f"{kind}.{name}.lm_eval.include", task and task.include))
-    for key, text in named:
-        if text is None or Path(text).is_absolute():
-            continue
-        if not (loaded.folder / text).resolve().is_relative_to(root):
-            raise UserError(
-                f"'{text}' lies outside the job's working directory, which alone is uploaded.",
-                where=loaded.where(key),
-                hint="Put it below --working-dir, or give an absolute path that all nodes have.",
-            )
 
 
 def _require_server(text: str | None) -> None:

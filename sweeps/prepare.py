@@ -22,6 +22,7 @@ from keepgain.core.config import (
     identity,
 )
 from keepgain.core.identity import sweep_id
+from keepgain.core.object_store import check_place
 from keepgain.core.record import ModelInfo, SuiteInfo
 from keepgain.sweeps.arms import PREVIOUS_ROUND, ArmSpec, reference_arms
 from keepgain.sweeps.base_models import BaseModel, find_models
@@ -278,7 +279,8 @@ class Prepared:
         """What the sweep id stands for: the spec with digests for paths, without resources and
         without what may be changed while a sweep goes on. Defaults are left out, so that a key
         that a later version adds leaves the ids of other sweeps alone."""
-        apart = {"models", "data", "suites", "resources", "allow", "limits", "notify", "tags"}
+        apart = {"models", "data", "suites", "allow", "limits", "notify", "tags"}
+        apart |= {"resources", "storage"}
         exclude = dict.fromkeys(apart, True) | {"search": {"storage"}}
         spec = self.spec.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
         spec["models"] = [
@@ -328,6 +330,8 @@ def prepare(
         UserError: Anything that cannot be used; nothing was written.
     """
     say = progress or (lambda _: None)
+    if (place := loaded.spec.storage.checkpoints) is not None:
+        check_place(place, loaded.where("storage.checkpoints"))
     own = loaded.spec.trainer
     trainer = None if own is None else trainer_ref(own, loaded.folder, loaded.where("trainer"))
     say("reading data")

@@ -4,7 +4,7 @@ A continued sweep walks the same path (`stages.course`) and skips what the ledge
 is in the ledger before anything acts on it.
 """
 
-import shutil
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from keepgain.core.work import ScoreRequest
 from keepgain.sweeps.continuing import to_note, told_failed
 from keepgain.sweeps.ending import Ending
 from keepgain.sweeps.job import Execution, Job
+from keepgain.sweeps.kept_files import checkpoint_base, drop_checkpoints
 from keepgain.sweeps.limits import Meter, costs
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
@@ -128,7 +129,7 @@ class SweepProgram:
         for run in self.runs.values():
             self.telling.record_known(run)
             if run.status is TrialStatus.PRUNED:
-                self._remove_checkpoints(run.run_key)
+                drop_checkpoints(self.folder, checkpoint_base(self.prepared), run.run_key, None)
         for draw in self.search.open_draws():
             self._queue.append(self._dealt(draw))
         for asked in told_failed(self.ledger.events(), self.runs):
@@ -184,6 +185,9 @@ class SweepProgram:
 
     def on_report(self, job: Job, report: RungReport, execution: Execution) -> Verdict:
         """A rung was reached; at the last one the run is complete."""
+        if (lacking := _lacking(job, report)) is not None:
+            self.on_failed(job, FailureCause.INCOMPLETE_SCORES, lacking)
+            return Verdict.STOP
         self._append(Rung(report=report, seconds=execution.ended - execution.began))
         self.recorder.reported(job.asked, report)
         self.recorder.executed(job.asked, report, execution)
@@ -249,7 +253,8 @@ class SweepProgram:
     def interrupt(self) -> int:
         """Marks what was running or waiting as INTERRUPTED, to be continued; returns how many."""
         self.rungs.drop_all()
-        jobs = [*self._live.values(), *self._resting.values(), *self.rungs.jobs]
+        lost = [job for job in self._queue if job.run_key in self._lost]  # it was to be tried again
+        jobs = [*self._live.values(), *self._resting.values(), *self.rungs.jobs, *lost]
         for job in jobs:
             self._append(Finished(run_key=job.run_key, status=TrialStatus.INTERRUPTED))
             self.recorder.ended(job.asked, TrialStatus.INTERRUPTED, "the sweep was interrupted")
@@ -469,8 +474,9 @@ class SweepProgram:
 
     def _remove_checkpoints(self, key: str) -> None:
         """Of a run that was stopped: it never goes on, and they are large."""
-        for path in (self.folder / "runs" / key).glob("checkpoint-r*"):
-            shutil.rmtree(path, ignore_errors=True)
+        last = self.runs[key].last_report
+        base = checkpoint_base(self.prepared)
+        drop_checkpoints(self.folder, base, key, last.checkpoint if last else None)
 
     def _append(self, event: Event) -> None:
         event = self.ledger.append(event)
@@ -480,3 +486,13 @@ class SweepProgram:
             self._asked.add((event.model, event.number))
             self.rungs.enter(event)
         self._unsettled = True
+
+
+def _lacking(job: Job, report: RungReport) -> str | None:
+    """What a report would have to say and does not: without it nothing can be compared."""
+    every = [report.metrics, *(candidate.metrics for candidate in report.candidates)]
+    for suite in job.request.config.suites:
+        name = f"{suite.split}/{suite.name}"
+        if not all(math.isfinite(metrics.get(name, math.nan)) for metrics in every):
+            return f"the report has no finite score '{name}'"
+    return None

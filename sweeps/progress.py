@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from keepgain.core.terminal import shown
 from keepgain.core.units import human_seconds
 from keepgain.sweeps.job import Job
 
@@ -67,7 +68,7 @@ class Progress:
     def say(self, text: str) -> None:
         """One line, above the table if there is one."""
         console = self._live.console if self._live else self.console
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(shown(text), markup=False, soft_wrap=True)
 
     def started(self, job: Job) -> None:
         """The job runs now."""

@@ -20,13 +20,13 @@ from keepgain.analysis.table import build_table
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
+from keepgain.core.publish import MANIFEST
 from keepgain.core.record import Evidence
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.registry import check_names, register, run_id_of
 from keepgain.sweeps.export import README, Export, evidence_of, export
 from keepgain.sweeps.iterate import BEST, DECISION
 from keepgain.sweeps.run_figures import alone
-from keepgain.trainers.checkpoint import MANIFEST
 
 CHAMPION = "champion"
 PROMOTED = ("recommended", "tied", "provisional")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from keepgain.core.inside import inside
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.datasets import DatasetInfo
@@ -47,6 +48,7 @@ class Recorder:
     def __init__(self, spool: Spool, folder: Path) -> None:
         self._spool = spool
         self._folder = folder
+        self._begun: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
         self._told: set[str] = set()
         self._ended: dict[str, str] = {}
@@ -69,6 +71,32 @@ class Recorder:
             self.reported(point.asked, point.reports[-1])
             self.ended(point.asked, point.status, None)
 
+    def known(self, run: RunState, label: str) -> None:
+        """Says what the spool lacks of a run of the ledger, for a spool that was damaged or lost.
+
+        Not what follows from other runs: what Optuna was told, the figures of the decision.
+
+        Args:
+            label: Of a run that the spool has nothing of.
+        """
+        if run.asked.stage is not Stage.TEST and run.run_key not in self._begun:
+            self._start(run.asked, label, {})
+            if run.reused_from is not None:
+                self.reused(run.asked, run.reused_from)
+        for report in run.reports:
+            self.reported(run.asked, report)
+        # Nobody works on it, or this would not be asked for.
+        self.ended(run.asked, ended_as(run), run.reason if run.status.is_final else None)
+        self.candidates(run)
+
+    def ending_of(self, run_key: str) -> str | None:
+        """How a run has ended as far as was said, in MLflow's words; None: it has not."""
+        return self._ended.get(run_key)
+
+    def has_decision(self) -> bool:
+        """Whether the figures of a decision were said."""
+        return PARENT in self._said
+
     def _start(self, asked: Asked, label: str, more: Mapping[str, str]) -> None:
         tags = {
             "keepgain.stage": str(asked.stage),
@@ -85,14 +113,15 @@ class Recorder:
         if asked.arm is not None:
             params["arm"] = asked.arm
         self._spool.start(asked.run_key, label, params, tags)
+        self._begun.add(asked.run_key)
         self._ended.pop(asked.run_key, None)
         self._told.discard(asked.run_key)  # it had failed and is tried again
 
     def reported(self, asked: Asked, report: RungReport) -> None:
         """Scores at a rung, the costs, and the item scores as an artifact."""
-        key = _mlflow_run(asked)
-        items = self._folder / report.items_path
-        if (key, str(items)) in self._reported:
+        key = mlflow_run(asked)
+        items = inside(self._folder, report.items_path)
+        if (key, report.items_path) in self._reported:
             return
         form = form_of(asked)
         costs = {f"cost/{k}": v for k, v in report.cost.items()}
@@ -107,18 +136,18 @@ class Recorder:
             }
             self._spool.tags(key, drawn)
         self._spool.artifact(key, items, "items")  # the last one: it stands for all of them
-        self._reported.add((key, str(items)))
+        self._reported.add((key, report.items_path))
 
     def executed(self, asked: Asked, report: RungReport, execution: Execution) -> None:
         """Where and when a rung was carried out."""
         tested = form_of(asked) or "test"
         rung = tested if asked.stage is Stage.TEST else str(report.rung)
         tags = {f"{TAG_EXECUTION}{rung}": json.dumps(asdict(execution))}
-        self._spool.tags(_mlflow_run(asked), tags)
+        self._spool.tags(mlflow_run(asked), tags)
 
     def reused(self, asked: Asked, sweep: str) -> None:
         """The results come from an earlier sweep."""
-        self._spool.tags(_mlflow_run(asked), {"keepgain.reused_from": sweep})
+        self._spool.tags(mlflow_run(asked), {"keepgain.reused_from": sweep})
 
     def told(
         self,
@@ -162,6 +191,8 @@ class Recorder:
     def parent_started(self, sweep_id: str) -> None:
         """The sweep runs, again if it had ended."""
         self._spool.start(PARENT, sweep_id, {}, {})
+        self._begun.add(PARENT)
+        self._ended.pop(PARENT, None)
 
     def parent_tags(self, tags: Mapping[str, str]) -> None:
         """Of the sweep's own run."""
@@ -194,6 +225,7 @@ class Recorder:
     def parent_ended(self, status: str) -> None:
         """`FINISHED`, `FAILED` or `KILLED`."""
         self._spool.end(PARENT, status)
+        self._ended[PARENT] = status
 
     def flush(self) -> None:
         """Everything written so far is on disk."""
@@ -201,20 +233,24 @@ class Recorder:
 
     def _read_spool(self, path: Path) -> None:
         """What was said before this process."""
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        for line in text.splitlines():
             try:
                 event = json.loads(line)
-            except ValueError:
+                key, kind = event["run_key"], event["event"]
+            except (ValueError, KeyError, TypeError):
                 continue  # torn by the end of its writer: it was not said
-            key = event["run_key"]
-            match event["event"]:
+            match kind:
                 case "start":
+                    self._begun.add(key)
                     self._ended.pop(key, None)
                     self._told.discard(key)
                 case "end":
                     self._ended[key] = event["status"]
                 case "artifact" if event["folder"] == "items":
-                    self._reported.add((key, event["path"]))
+                    # The folder may have been moved since, not renamed.
+                    inside = event["path"].rpartition(f"/{self._folder.name}/")[2]
+                    self._reported.add((key, inside))
                 case "tags" if TAG_STATE in event["tags"]:
                     self._told.add(key)
                 case "metrics" if _of_decision(event["values"]):
@@ -226,7 +262,18 @@ def _of_decision(values: Mapping[str, float]) -> bool:
     return "task_score" in values or any(name.startswith("decision/") for name in values)
 
 
-def _mlflow_run(asked: Asked) -> str:
+def ended_as(run: RunState) -> TrialStatus:
+    """How a run ended, of a sweep that nobody works on: what had not ended was interrupted."""
+    return run.status if run.status.is_final else TrialStatus.INTERRUPTED
+
+
+def mlflow_status(run: RunState) -> str:
+    """The same in MLflow's words."""
+    return _MLFLOW_STATUS[ended_as(run)]
+
+
+def mlflow_run(asked: Asked) -> str:
+    """Run key of the MLflow run that has the scores: test scores are the scored run's."""
     if asked.stage is Stage.TEST:
         return str(asked.params[SCORES_OF])
     return asked.run_key

@@ -9,15 +9,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from keepgain.cluster.ray_cluster import submission_id
 from keepgain.core.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from keepgain.core.redaction import redacted_lines
 from keepgain.core.status import Stage
 from keepgain.core.store.bootstrap import prepare_store
 from keepgain.core.store.location import StoreLocation, resolve_store
-from keepgain.core.store.runs import reap
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
+from keepgain.core.store.upkeep import reap
+from keepgain.core.units import human_bytes
 from keepgain.sweeps.crew import Crew
+from keepgain.sweeps.full_disk import said_of_full_disk
 from keepgain.sweeps.keeper import Keeper
+from keepgain.sweeps.kept_files import prune
 from keepgain.sweeps.limits import spent_text
 from keepgain.sweeps.notify import Message, Status, notify
 from keepgain.sweeps.preflight import preflight
@@ -104,7 +109,7 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
     say(f"sweep {sweep_id}" + (" (continued)" if known.runs else ""))
     say(f"store: {store.described}")
     say(f"files and logs: {folder}")
-    with ExitStack() as stack:
+    with said_of_full_disk(folder), ExitStack() as stack:
         crew = _crew(options, prepared, folder, known, say)
         if crew is not None:
             stack.callback(crew.dismiss)
@@ -114,7 +119,7 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
             stack.callback(crew.dismiss)  # here too: the ledger is given free last
         inbox = Inbox(folder, say)
         prepared = store_rows(prepared, folder)
-        shutil.copyfile(options.spec, folder / "sweep.yaml")
+        _keep_spec(options.spec, folder)
         if known.runs:
             reap(store, sweep_id)
         try:
@@ -152,7 +157,8 @@ def _crew(
 
 def _notify_of_fault(prepared: Prepared, error: BaseException, say: Callable[[str], None]) -> None:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    by_signal = isinstance(error, KeyboardInterrupt | SystemExit)
+    status: Status = "interrupted" if by_signal else "failed"
     notify(prepared.spec.notify, Message(prepared.sweep_id, status, text), say)
 
 
@@ -170,7 +176,9 @@ def _run_locked(
     stack: ExitStack,
 ) -> Outcome:
     sweep_id = prepared.sweep_id
-    shipper = stack.enter_context(Shipper(store, sweep_id, prepared.spec.name, folder / "spool"))
+    shipper = stack.enter_context(
+        Shipper(store, sweep_id, prepared.spec.name, folder / "spool", _owner(ledger))
+    )
     spool = Spool(folder / "spool", DRIVER)
     stack.callback(spool.close)
     recorder = Recorder(spool, folder)
@@ -202,16 +210,34 @@ def _run_locked(
         code, message = _ending(program, recorder, keeper, say)
     except BaseException as error:
         # A fault of ours or a second Ctrl-C: what ran is marked, so that nothing stays RUNNING.
+        # Ray makes a SystemExit of a SIGTERM that comes outside of Tune.
         program.interrupt()
-        recorder.parent_ended("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        recorder.parent_ended("KILLED" if killed else "FAILED")
         raise
     finally:
         search.close(interrupted=not program.finished)
         recorder.flush()
+        if crew is not None:
+            crew.dismiss()  # what an interruption left training must not go on while this waits
         shipped = shipper.drain(DRAIN_SECONDS)
     shutil.rmtree(folder / "ray", ignore_errors=True)  # Tune's own files: never read again
     trouble = shipper.trouble or (None if shipped else "not everything is shipped yet")
     return Outcome(code, sweep_id, folder, store, message, trouble)
+
+
+def _owner(ledger: Ledger) -> dict[str, str]:
+    """This driver, for its signs of life: which one it is of the sweep, and of which Ray job."""
+    before = sum(isinstance(e, DriverStarted) for e in ledger.events())
+    job = submission_id()
+    return {"attempt": str(before + 1), **({} if job is None else {"submission": job})}
+
+
+def _keep_spec(spec: Path, folder: Path) -> None:
+    """A copy for people to read, without secrets; line by line, so that comments stay."""
+    text = spec.read_text(encoding="utf-8-sig")
+    kept = "".join(redacted_lines(text.splitlines(keepends=True)))
+    (folder / "sweep.yaml").write_text(kept, encoding="utf-8")
 
 
 def _work(
@@ -255,6 +281,7 @@ def _ending(
     if program.finished and program.aborted is None:
         for caution in keeper.decide():
             say(f"warning: {caution}")
+        _prune(program, say)
         recorder.parent_ended("FINISHED")
         return EXIT_OK, f"decided; spent: {spent}"
     open_runs = program.interrupt()
@@ -269,6 +296,15 @@ def _ending(
     how = "interrupted" if by is None else f"stopped by {by}"
     say(f"{how}: {open_runs} running jobs are marked so; the same command continues")
     return EXIT_INTERRUPTED, f"{how} with {open_runs} open jobs; the same command continues"
+
+
+def _prune(program: SweepProgram, say: Callable[[str], None]) -> None:
+    """As `storage.keep_models` says; `sweep prune` does the same later."""
+    keep = program.prepared.spec.storage.keep_models
+    gone = prune(program.folder, keep, checkpoints=False)
+    if gone:
+        size = human_bytes(sum(one.bytes for one in gone))
+        say(f"weights of {len(gone)} confirmed runs were removed ({size}): keep_models is {keep}")
 
 
 def make_search(

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from keepgain.core.config import ServeForm
+from keepgain.core.inside import inside
 from keepgain.core.items import ItemScores, read_items, served_as
 from keepgain.core.record import RungReport, Served
 from keepgain.core.status import Stage, TrialStatus
@@ -85,7 +86,7 @@ def served_items(run: RunState, folder: Path) -> list[tuple[str, ItemScores]]:
     form = form_of(run.asked)
     if form is None or run.status is not TrialStatus.COMPLETED or run.last_report is None:
         return []
-    read = read_items(folder / run.last_report.items_path)
+    read = read_items(inside(folder, run.last_report.items_path))
     return [(_scores_of(run), replace(s, suite=served_as(form, s.suite))) for _, s in read]
 
 

@@ -5,7 +5,7 @@ What keys must satisfy together is in `sweeps.spec`, which loads the file.
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
@@ -27,6 +27,7 @@ from keepgain.core.config import (
     Share,
 )
 from keepgain.core.formats import FIELD_NAMES, FormatName
+from keepgain.core.launch import GPU_TYPE_LABEL, Placement
 from keepgain.core.metrics import COSTS, OBJECTIVES
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
@@ -39,6 +40,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SWEEP_NAME_LENGTH = 57
 """At most; the sweep's id adds 7 characters and may have 64."""
 SWEEP_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{SWEEP_NAME_LENGTH - 1}}}")
+
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_KEY = re.compile(rf"([a-z0-9.-]{{1,253}}/)?{_LABEL_VALUE.pattern}")
 
 
 class ModelSpec(StrictModel):
@@ -335,8 +339,40 @@ class ResourcesSpec(StrictModel):
     slots: Count | None = None
     """Trials at a time; default: as many as fit."""
     workers_per_trial: Count = 1
-    """Processes of one trial, on one machine; more than 1 need `training.engine: deepspeed`."""
+    """Processes of one trial; more than 1 need `training.engine: deepspeed`."""
+    placement: Placement = "strict_pack"
+    """Of the workers of a trial: on few machines, on many, on one (default), each on its own."""
+    gpu_type: str | None = None
+    """As Ray calls it, e.g. `H100`; default: any."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Of the nodes that trials may run on (`ray start --labels`)."""
+    collective_timeout_seconds: Positive = 1800.0
+    """How long a worker waits for the others of its trial."""
+    hang_seconds: Positive = 1800.0
+    """A worker that gives no sign of life for so long is lost, and its trial tried again."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _types_need_gpus(self) -> Self:
+        if self.gpu_type is not None and (self.gpus_per_trial == 0 or self.device == "cpu"):
+            raise ValueError("`gpu_type` asks for a type of GPU, and trials are to have none")
+        for key, value in (*self.labels.items(), (GPU_TYPE_LABEL, self.gpu_type or "any")):
+            if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
+                raise ValueError(f"'{key}: {value}' is no label: letters, digits, `-`, `_` and `.`")
+        return self
+
+
+KeepModels = Literal["all", "front", "decided"]
+
+
+class StorageSpec(StrictModel):
+    """Where large files lie and which stay; not part of the sweep's identity."""
+
+    checkpoints: str | None = None
+    """An absolute folder that all nodes share, or a URL such as `s3://bucket/folder`; default: the
+    sweep's folder."""
+    keep_models: KeepModels = "all"
+    """Confirmed runs whose weights stay when the sweep has decided: see `sweeps.kept_files`."""
 
 
 class SweepSpec(StrictModel):
@@ -365,6 +401,7 @@ class SweepSpec(StrictModel):
     question: QuestionSpec = QuestionSpec()
     prices: PricesSpec = PricesSpec()
     resources: ResourcesSpec = ResourcesSpec()
+    storage: StorageSpec = StorageSpec()
     allow: tuple[Literal["split_overlap", "replay_overlap"], ...] = ()
     """Findings that are meant to be so: they warn instead of refusing."""
     notify: NotifySpec = NotifySpec()

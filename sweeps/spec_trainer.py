@@ -10,6 +10,7 @@ from pydantic import JsonValue, field_validator, model_validator
 from keepgain.core.config import TrainerRef
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
+from keepgain.core.redaction import secrets_in
 from keepgain.core.schema import StrictModel
 from keepgain.core.scorers import users_function
 from keepgain.core.users_code import code_digest, located
@@ -129,6 +130,7 @@ def refuse_beside_trainer(spec: "SweepSpec") -> None:
                 where=f"training.{name}",
                 hint=f"Leave it out, or pass it on by `trainer: {{settings: {{{name}: ...}}}}`.",
             )
+    _refuse_secrets(spec, spec.trainer)
     if spec.training.rungs != (1.0,):
         raise UserError(
             "a trainer of your own is called once, to the end of the budget.",
@@ -141,6 +143,24 @@ def refuse_beside_trainer(spec: "SweepSpec") -> None:
             where="resources.workers_per_trial",
             hint="Give it devices with `gpus_per_trial`, and e.g. `command: [torchrun, ...]`.",
         )
+
+
+def _refuse_secrets(spec: "SweepSpec", trainer: TrainerSpec) -> None:
+    """They would be part of each trial's id and configuration, which are written down."""
+    varied = {k: v for k, v in spec.space.items() if k.startswith("trainer.")}
+    for where, value in (
+        ("trainer.settings", trainer.settings),
+        ("trainer.command", trainer.command),
+        ("space", varied),
+    ):
+        key = next(secrets_in(value, path=where), None)
+        if key is not None:
+            raise UserError(
+                "a secret cannot be a setting: settings are recorded.",
+                where=key,
+                hint="Set it in the environment, which trainers inherit, and write the variable's "
+                "name here, as `$NAME`.",
+            )
 
 
 def _names_path(value: JsonValue) -> bool:

@@ -2,7 +2,8 @@
 
 The only place that knows both `cluster` (processes) and `trainers` (by the name of its entry
 point). One `step` is one rung. A worker of a single process is kept warm and serves the next trial
-of the same actor; DeepSpeed leaves globals behind, so it gets fresh processes per rung.
+of the same actor; DeepSpeed leaves globals behind, so it gets fresh processes per rung: below this
+actor, or on the other bundles of its placement group (`cluster.rank_actor`).
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 from ray import tune
 
 from keepgain.cluster.process import WorkerLost
+from keepgain.cluster.rank_actor import trial_seats
 from keepgain.cluster.ranks import Ranks
 from keepgain.core.errors import TrialFailure
 from keepgain.core.launch import LaunchSpec
@@ -30,7 +32,7 @@ EXECUTION_KEY = "execution"
 
 class SweepTrial(tune.Trainable):
     """Config: `request` (JSON of a TrainRequest or ScoreRequest), `entry_point` and `env` of the
-    worker."""
+    worker, `hang_seconds` (see `LaunchSpec`)."""
 
     _request: TrainRequest | ScoreRequest
     _env: dict[str, str]
@@ -88,6 +90,7 @@ class SweepTrial(tune.Trainable):
         self._request = parse_request(config[REQUEST_KEY])
         env: dict[str, str] = dict(config["env"])
         self._entry_point = config["entry_point"]
+        self._hang_seconds: float | None = config.get("hang_seconds")
         if self._worker is not None and (env != self._env or self._needs_fresh_process()):
             self._close_worker()
         self._env = env
@@ -99,14 +102,14 @@ class SweepTrial(tune.Trainable):
         return isinstance(self._request, TrainRequest)
 
     def _ask(self) -> WorkReply:
-        if self._worker is None:
-            self._worker = Ranks(self._launch_spec())
-        self._worker_pid = self._worker.pid
         request = self._request
         if isinstance(request, TrainRequest) and request.rung == len(request.config.rungs) - 1:
             # Nothing goes on from there, and a checkpoint is some 12 bytes a parameter.
             request = request.model_copy(update={"keep_checkpoint": False})
         try:
+            if self._worker is None:
+                self._worker = Ranks(self._launch_spec(), trial_seats)
+            self._worker_pid = self._worker.pid
             answer = self._worker.request(
                 request.model_dump(mode="json"), failed=lambda reply: reply["report"] is None
             )
@@ -142,6 +145,7 @@ class SweepTrial(tune.Trainable):
             # One process scores: its answers do not depend on how many could have shared the work.
             world_size=self._request.config.runtime.world_size if self._trains() else 1,
             log_path=str(logs / f"worker-{os.getpid()}.log"),
+            hang_seconds=self._hang_seconds,
         )
 
     def _close_worker(self) -> None:

@@ -1,6 +1,9 @@
 """The thin classes that Ray Tune calls; each only passes on to the program."""
 
+import logging
+import os
 import pickle
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +18,22 @@ from keepgain.sweeps.job import Job
 from keepgain.sweeps.protocol import Program
 from keepgain.sweeps.trial import REQUEST_KEY
 
+log = logging.getLogger(__name__)
+
 
 class JobSearcher(Searcher):
     """Tune's searcher: hands out the program's jobs. Reports go through `RungTrialScheduler`."""
 
-    def __init__(self, program: Program, entry_point: str, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        entry_point: str,
+        env: dict[str, str],
+        hang_seconds: float | None = None,
+    ) -> None:
         super().__init__()
         self._program = program
-        self._worker = {"entry_point": entry_point, "env": env}
+        self._worker = {"entry_point": entry_point, "env": env, "hang_seconds": hang_seconds}
         self.jobs: dict[str, Job] = {}
         """Tune trial id → job."""
         self.has_free_slot: Callable[[], bool] = lambda: True
@@ -93,6 +104,8 @@ class ProgramCallback(Callback):
         self._program.on_started(self._searcher.jobs[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self._searcher.is_interrupted():
+            return  # who signals a whole group ends the workers too: no failure of theirs
         cause, detail = _failure(_error_of(trial))
         self._program.on_failed(self._searcher.jobs[trial.trial_id], cause, detail)
 
@@ -115,11 +128,20 @@ class SilentReporter(ProgressReporter):
 
 def _error_of(trial: Any) -> Exception | None:
     """The exception as this process itself pickled it a moment ago (`trial.get_error` looks in
-    the storage path, which is written later, and gives text only)."""
+    the storage path, which is written later, and gives text only).
+
+    Ray's folder for temporary files may let everybody write, and unpickling runs what is in a file:
+    so only one is read that belongs to this user, and that nobody else could have changed.
+    """
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
         return None
-    with open(path, "rb") as handle:
+    descriptor = os.open(path, os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as handle:
+        about = os.fstat(descriptor)
+        if about.st_uid != os.geteuid() or about.st_mode & stat.S_IWOTH:
+            log.warning("%s is not ours and was not read", path)
+            return None
         error: Exception = pickle.load(handle)
     return error
 

@@ -5,14 +5,17 @@ experiment state is not used to continue a sweep: it omits too much (docs/DECISI
 continued sweep rebuilds its program from the ledger and starts a fresh Tuner.
 """
 
+import contextlib
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
-from keepgain.core.launch import ResourceRequest
+from keepgain.core.launch import Footprint
+from keepgain.core.redaction import RedactingFormatter
 from keepgain.sweeps.protocol import Program
 
 TRAINING_WORKER = "keepgain.trainers.worker"
@@ -27,19 +30,26 @@ def run_program(
     *,
     sweep_id: str,
     folder: Path,
-    resources: ResourceRequest,
+    footprint: Footprint,
     slots: int,
     env: dict[str, str],
     entry_point: str = TRAINING_WORKER,
+    hang_seconds: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> bool:
-    """Runs jobs until the program has finished.
+    """Runs jobs until the program has finished, or a signal says that it must end.
+
+    After a signal Tune is left where it is: its own way out waits for running steps, longer than
+    the three seconds that `ray job stop` gives. Whoever called ends the trials by leaving Ray.
 
     Args:
         folder: The sweep's folder; Tune's files go to `ray/` below it.
-        resources: Of one trial.
+        footprint: Of one trial: its own placement group, which Tune makes and removes.
         slots: Trials at a time. `max_concurrent_trials` is not used: it hangs with paused trials.
         env: Environment of the training workers.
         entry_point: Module that the workers run.
+        hang_seconds: See `LaunchSpec`.
+        say: Told when nothing can run any more.
 
     Returns:
         False if the run was interrupted (SIGINT, SIGTERM or SIGUSR1).
@@ -56,14 +66,15 @@ def run_program(
     from keepgain.sweeps.trial import SweepTrial
     from keepgain.sweeps.tune_adapter import JobSearcher, ProgramCallback, SilentReporter
     from keepgain.sweeps.tune_scheduler import RungTrialScheduler
+    from keepgain.sweeps.waiting import WaitingNotice
 
     interruption = _Interruption()
-    searcher = JobSearcher(program, entry_point, env)
+    searcher = JobSearcher(program, entry_point, env, hang_seconds)
     scheduler = RungTrialScheduler(program, searcher, slots)
     searcher.has_free_slot = lambda: scheduler.has_free_slot
     searcher.is_interrupted = lambda: interruption.seen
     tuner = tune.Tuner(
-        tune.with_resources(SweepTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(SweepTrial, placement_group(footprint)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -75,23 +86,41 @@ def run_program(
         run_config=tune.RunConfig(
             name=sweep_id,
             storage_path=str(folder / "ray"),
-            callbacks=[ProgramCallback(program, searcher, interruption.pass_on)],
+            callbacks=[
+                ProgramCallback(program, searcher, interruption.look),
+                WaitingNotice(footprint, say),
+            ],
             progress_reporter=SilentReporter(),
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
         ),
     )
     _log_tune_to(folder / "logs")
-    with interruption:
+    with interruption, contextlib.suppress(_Halt):
         tuner.fit()
     return not interruption.seen
+
+
+def placement_group(footprint: Footprint) -> Any:
+    """What Tune makes for each trial, whose own actor is in the first bundle."""
+    from ray import tune
+
+    bundle = {"CPU": footprint.bundle.cpus, "GPU": footprint.bundle.gpus}
+    own = {"bundle_label_selector": [footprint.labels] * footprint.bundles}
+    return tune.PlacementGroupFactory(
+        [bundle] * footprint.bundles,
+        strategy=footprint.placement.upper(),
+        **(own if footprint.labels else {}),
+    )
 
 
 def _log_tune_to(logs: Path) -> None:
     """Tune's log lines go to a file: `sweep run` tells people what they mean."""
     logs.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger("ray.tune")
-    logger.handlers = [logging.FileHandler(logs / "tune.log")]
+    handler = logging.FileHandler(logs / "tune.log")
+    handler.setFormatter(RedactingFormatter())
+    logger.handlers = [handler]
     logger.propagate = False
 
 
@@ -100,45 +129,42 @@ def _trial_name(trial: Any) -> str:
     return f"{trial.config['run_key']}-{trial.trial_id[:8]}"
 
 
-class _Interruption:
-    """Sends SIGINT and SIGTERM down Tune's orderly path, its handler of SIGUSR1, once.
+class _Halt(BaseException):
+    """Leads out of Tune, which handles every `Exception` itself."""
 
-    Tune installs that handler some time after `fit` has begun. A signal that comes earlier is
-    kept until then: by itself SIGUSR1 would end the process without any clean-up.
+
+class _Interruption:
+    """Keeps SIGINT and SIGTERM until Tune is between two steps, where nothing is half done.
+
+    Tune takes SIGUSR1 for itself some time after `fit` has begun; one that comes earlier would end
+    the process without any clean-up, and is kept in the same way.
     """
 
     def __init__(self) -> None:
         self.seen = False
-        self._early = False
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         # Tune installs its SIGINT handler unless told not to; ours must stay in place.
         os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-        handlers = {
-            signal.SIGUSR1: self._too_early,  # first: the others send it
-            signal.SIGINT: self._forward,
-            signal.SIGTERM: self._forward,
-        }
-        self._old = {number: signal.signal(number, h) for number, h in handlers.items()}
+        for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._keep)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for number, handler in reversed(self._old.items()):
+        for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def pass_on(self) -> None:
-        """Called while Tune runs: its handler is there by now."""
-        if self._early:
-            self._early = False
-            os.kill(os.getpid(), signal.SIGUSR1)
+    def look(self) -> None:
+        """Called at the end of each of Tune's steps.
 
-    def _forward(self, number: int, _frame: FrameType | None) -> None:
-        if not self.seen:
-            self.seen = True
-            os.kill(os.getpid(), signal.SIGUSR1)
-        elif number == signal.SIGINT:
+        Raises:
+            _Halt: There was a signal.
+        """
+        if self.seen:
+            raise _Halt
+
+    def _keep(self, number: int, _frame: FrameType | None) -> None:
+        if self.seen and number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C: leave now, the next run continues
-
-    def _too_early(self, _number: int, _frame: FrameType | None) -> None:
-        self.seen = self._early = True
+        self.seen = True

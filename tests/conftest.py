@@ -4,6 +4,10 @@ files that take longest come first, so that no process is left alone with them a
 import pytest
 from hypothesis import settings
 
+from tests.faults.plugin import FaultResults, pytest_addoption
+
+__all__ = ["pytest_addoption"]
+
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
@@ -17,6 +21,10 @@ LONGEST = (
     "tests/controls/",
 )
 """The rest is done in seconds a file."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(FaultResults(config), "fault-results")
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ import yaml
 
 from keepgain.analysis.cli import _parser as analyze_parser
 from keepgain.analysis.contract import Contract
+from keepgain.cluster.cli.main import _parser as cluster_parser
 from keepgain.sweeps.cli.main import _parser as sweep_parser
 from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_models import SweepSpec
@@ -23,7 +24,8 @@ from keepgain.sweeps.spec_search import (
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
-COMMAND = re.compile(r"(?:^|`|-- )((?:sweep|analyze) [^`#\n]+)", re.MULTILINE)
+PARSERS = {"sweep ": sweep_parser, "analyze ": analyze_parser, "cluster ": cluster_parser}
+COMMAND = re.compile(r"(?:^|`|-- )((?:sweep|analyze|cluster) [^`#\n]+)", re.MULTILINE)
 
 
 def commands() -> list[tuple[str, str]]:
@@ -33,7 +35,7 @@ def commands() -> list[tuple[str, str]]:
         for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             found += [(page.name, c.strip()) for c in COMMAND.findall(block) if not kind]
         for inline in re.findall(r"`([^`\n]+)`", text):
-            if inline.startswith(("sweep ", "analyze ", "ray job submit")):
+            if inline.startswith((*PARSERS, "ray job submit")):
                 whole = [c.strip() for c in COMMAND.findall(inline)]
                 # `sweep check` in a sentence is a name; with arguments it is a command.
                 found += [(page.name, c) for c in whole if len(c.split()) > 2]
@@ -45,8 +47,7 @@ def test_every_command_of_the_pages_parses(page: str, command: str) -> None:
     if "|" in command:
         pytest.skip("a menu of forms, not one command")
     program, *words = shlex.split(command)
-    parser = sweep_parser() if program == "sweep" else analyze_parser()
-    parser.parse_args([w for w in words if w != "..."])
+    PARSERS[f"{program} "]().parse_args([w for w in words if w != "..."])
 
 
 def test_the_pages_hold_commands_at_all() -> None:

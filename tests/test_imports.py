@@ -12,7 +12,7 @@ PACKAGES = ("core", "trainers", "cluster", "analysis", "sweeps")
 TORCH = ("torch", "transformers", "peft", "accelerate", "deepspeed", "safetensors")
 WRITES_TO_MLFLOW = ("shipper", "runs", "bootstrap", "server", "client")
 # Modules of core/store that never lead to MLflow, not even lazily.
-WITHOUT_MLFLOW = ("spool", "location", "record_files", "names", "tail")
+WITHOUT_MLFLOW = ("spool", "location", "record_files", "names", "tail", "heartbeat")
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,11 @@ def _trainers(rest: str, found: Import) -> str | None:
     return None
 
 
-def _cluster(_: str, found: Import) -> str | None:
-    if found.of(*TORCH, "optuna", "keepgain.core.store"):
-        return "cluster knows ray, not what runs on it"
+def _cluster(rest: str, found: Import) -> str | None:
+    server = found.of(*(f"keepgain.core.store.{m}" for m in ("server", "location")))
+    serves = server and rest in ("mlflow_server.py", "cli/mlflow.py")
+    if found.of(*TORCH, "optuna", "keepgain.core.store") and not serves:
+        return "cluster knows ray, not what runs on it; but it starts a team's MLflow server"
     return None
 
 

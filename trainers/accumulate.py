@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from keepgain.core.config import TrialConfig
+from keepgain.trainers.alive import sign_of_life
 from keepgain.trainers.data import collate
 from keepgain.trainers.encode import Encoded
 from keepgain.trainers.engine import Engine, micro_batch_size
@@ -67,6 +68,7 @@ class Accumulator:
         drift = 0.0
         losses: list[float] = []
         for first in range(0, len(own), micro):
+            sign_of_life()
             part = slice(first, first + micro)
             batch = pack(own[part], self.pad_id) if packing else collate(own[part], self.pad_id)
             self.at_work.update(rows=len(own[part]), tokens=batch.input_ids.numel())

@@ -1,105 +1,88 @@
-"""Folders that are either complete and unchanged, or not there.
+"""Where the checkpoints of a training lie, and how a worker gets at them.
 
-A folder is written under a temporary name, each file synced, a manifest with sizes and hashes
-added, and renamed: a kill at any moment leaves the old folder or the new one. Loading verifies the
-manifest first, because a flipped bit in a weight file otherwise loads without a word.
+They are published folders (`core.publish`) in the run's own folder, or in the place that the spec
+names (`storage.checkpoints`), signed with the sweep's key.
 """
 
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from keepgain.core.errors import UserError
-from keepgain.core.identity import file_digest
-
-MANIFEST = "manifest.json"
-TEMPORARY = "tmp."
+from keepgain.core.publish import TEMPORARY, DamagedError, exists, fetch, located, remove, sweep_key
+from keepgain.core.work import TrainRequest
+from keepgain.trainers.ranks import Place
 
 
-class DamagedError(UserError):
-    """A folder that is not there, not finished, or not what was written."""
+@dataclass(frozen=True)
+class Checkpoints:
+    """Of one run, as a job's request names them."""
 
+    request: TrainRequest
 
-def publish(target: Path, write: Callable[[Path], None]) -> None:
-    """Makes `target` appear with everything that `write` puts into the folder it is given.
+    @property
+    def sweep(self) -> Path:
+        """The sweep's folder."""
+        return Path(self.request.sweep_folder)
 
-    An existing `target` is replaced. Raises whatever `write` raises; `target` is then unchanged.
-    """
-    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
-    try:
-        write(temporary)
-        files = sorted(p for p in temporary.rglob("*") if p.is_file())
-        manifest = {
-            str(p.relative_to(temporary)): {"bytes": p.stat().st_size, "sha256": file_digest(p)}
-            for p in files
-        }
-        (temporary / MANIFEST).write_text(json.dumps({"files": manifest}, indent=1))
-        for path in (*files, temporary / MANIFEST, temporary):
-            _sync(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    if target.exists():
-        # A folder cannot be replaced in one step; both moves are renames, so nothing is half there.
-        old = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
-        target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old)
-    else:
-        temporary.rename(target)
-    _sync(target.parent)
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.sweep / "runs" / self.request.run_key
 
+    @property
+    def key(self) -> bytes:
+        """Signs and verifies them."""
+        return sweep_key(self.sweep)
 
-def verify(folder: Path) -> None:
-    """Checks every file of a published folder against its manifest.
+    def name(self, rung: int) -> str:
+        """As reports name the checkpoint of a rung; see `core.publish.located`."""
+        return f"{self.request.checkpoint_base}/checkpoint-r{rung}"
 
-    Raises:
-        DamagedError: No manifest, a name that leads outside, a link, a file missing, or one with
-            other bytes than were written.
-    """
-    try:
-        files: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        raise DamagedError(
-            "no readable manifest, so this is not a finished checkpoint.", where=str(folder)
-        ) from None
-    for name, entry in files.items():
-        path = folder / name
-        inside = path.resolve().is_relative_to(folder.resolve())
-        if not inside or path.is_symlink() or not path.is_file():
-            raise DamagedError(f"the file '{name}' is missing or not inside.", where=str(folder))
-        if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
-            raise DamagedError(
-                f"the file '{name}' is not what was written (size or SHA-256 differ).",
-                where=str(folder),
-            )
+    def at(self, name: str) -> Path | str:
+        """The place of a checkpoint that a report names."""
+        return located(self.sweep, name)
 
+    def before(self, asked: str) -> list[str]:
+        """Those to go on from if `asked` cannot be used, the newest first."""
+        own = [self.name(rung) for rung in range(self.request.rung, -1, -1)]
+        return [n for n in own if n != asked and exists(self.at(n))]
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writers left in `folder`; one process at a time writes there."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    def remove(self, keep: str | None) -> None:
+        """All but one; the next rung goes on from that."""
+        for rung in range(len(self.request.config.rungs)):
+            if (name := self.name(rung)) != keep and exists(self.at(name)):
+                remove(self.at(name))
 
+    @contextmanager
+    def at_hand(self, name: str, place: Place) -> Iterator[Path]:
+        """A checkpoint as a folder of files, for as long as the context lasts; collective.
 
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON, without NaN."""
-    path.write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")
+        The leading rank copies one from a URL into the run's folder, which all ranks share.
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads what `write_json` wrote."""
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        Raises:
+            DamagedError: Of a URL: it is not there or not whole.
+        """
+        where = self.at(name)
+        if isinstance(where, Path):
+            yield where
+            return
+        copy, problem = self.folder / f"{TEMPORARY}{uuid.uuid4().hex}", None
+        if place.leads:
+            try:
+                fetch(where, copy, key=self.key)
+            except DamagedError as error:
+                problem = error.problem
+        told = place.told(json.dumps([str(copy), problem]) if place.leads else None)
+        path, problem = json.loads(told)
+        if problem is not None:
+            raise DamagedError(problem, where=where)
+        try:
+            yield Path(path)
+            place.wait()
+        finally:
+            if place.leads:
+                shutil.rmtree(path, ignore_errors=True)

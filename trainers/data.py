@@ -14,7 +14,7 @@ import torch
 
 from keepgain.core.config import SourceRef, SuiteRef, TrialConfig
 from keepgain.core.errors import UserError
-from keepgain.core.identity import derive_seed, fingerprint, folder_digest
+from keepgain.core.identity import derive_seed, file_digest, fingerprint, folder_digest
 from keepgain.core.rows import Row, read_rows
 from keepgain.trainers.encode import Encoded, encode_rows
 from keepgain.trainers.token_store import CHUNK, TokenRows, stored_tokens
@@ -112,7 +112,7 @@ class DataCache:
         """Encoded rows of every source with a share.
 
         Raises:
-            UserError: The mixture names a source that is not there, or a file is empty.
+            UserError: The mixture names a source that is not there, or a file was changed.
         """
         refs = {ref.name: ref for ref in config.sources}
         wanted = [name for name, share in config.mixture.items() if share > 0]
@@ -136,10 +136,11 @@ class DataCache:
         """The items of a suite.
 
         Raises:
-            UserError: The file has no items, or not as many as the suite says.
+            UserError: The file was changed, or has not as many items as the suite says.
         """
         key = (suite.path, suite.digest)
         if key not in self._items:
+            _refuse_changed(suite)
             _put(self._items, key, list(read_rows(Path(suite.path))))
         rows = self._items[key]
         if len(rows) != suite.items:
@@ -153,6 +154,7 @@ class DataCache:
         model, length, loss = config.model, config.max_length, config.loss
         key = (ref.path, ref.digest, ref.role, model.path, model.digest, str(length), loss)
         if key not in self._encoded:
+            _refuse_changed(ref)
 
             def encoded() -> Iterator[list[Encoded]]:
                 rows, count = read_rows(Path(ref.path)), 0
@@ -169,6 +171,16 @@ class DataCache:
             stored = stored_tokens(Path(ref.path).parent / TOKENS / name, encoded)
             _put(self._encoded, key, replace(stored, replay=ref.role == "replay"))
         return self._encoded[key]
+
+
+def _refuse_changed(ref: SourceRef | SuiteRef) -> None:
+    """Trials of one sweep must not differ in their data."""
+    if file_digest(Path(ref.path)) != ref.digest:
+        raise UserError(
+            f"the rows of '{ref.name}' are not those that the sweep began with (SHA-256 differs).",
+            where=ref.path,
+            hint="Run the sweep's command again: it writes them anew.",
+        )
 
 
 def _store_name(ref: SourceRef, config: TrialConfig, codec: Codec) -> str:

@@ -21,6 +21,7 @@ from keepgain.trainers.deepspeed_settings import merged
 from keepgain.trainers.engine import adamw, micro_batch_size
 from keepgain.trainers.methods import trainable
 from keepgain.trainers.models import Numerics
+from keepgain.trainers.ranks import meeting
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ class DeepSpeedEngine:
             # Shared memory between ranks takes a compiler and half a minute; gloo does without.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             backend = "nccl" if numerics.device.type == "cuda" else "gloo"
-            deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
+            with meeting() as timeout:
+                deepspeed.init_distributed(
+                    dist_backend=backend, auto_mpi_discovery=False, timeout=timeout
+                )
         parameters = trainable(model)
         self._stage = config.runtime.zero_stage
         self._world = config.runtime.world_size

@@ -27,9 +27,11 @@ from typing import Any
 
 from keepgain.core.config import TrainerRef, TrialConfig
 from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.publish import TEMPORARY, write_json
+from keepgain.core.redaction import copy_redacted
 from keepgain.core.status import FailureCause
 from keepgain.core.users_code import load_function, located
-from keepgain.trainers.checkpoint import TEMPORARY, write_json
+from keepgain.trainers.alive import sign_of_life
 from keepgain.trainers.curves import PROGRESS, Curves
 
 MODULE = "keepgain.trainers.external"
@@ -111,13 +113,13 @@ def _word(word: str, folder: str) -> str:
 
 def _run(words: list[str], scratch: Path, log: Path, curves: Curves) -> None:
     kills = _memory_kills()
-    with log.open("ab") as output, _process_group() as group:
-        start = output.tell()
+    with _process_group() as group:
+        start = log.stat().st_size if log.exists() else 0
         try:
             process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=scratch,
                 env=_environment(),
@@ -127,13 +129,17 @@ def _run(words: list[str], scratch: Path, log: Path, curves: Curves) -> None:
             raise UserError(
                 f"the trainer cannot be started ({error.strerror}).", where=" ".join(words)
             ) from None
+        assert process.stdout is not None
+        printed = copy_redacted(process.stdout, log)
         try:
             while _running(process):
+                sign_of_life()  # of this worker: whether the trainer hangs is not known
                 curves.look()
             curves.look(ended=True)
         except BaseException:
             _end(process, group)
             raise
+        printed.join(LOOK_SECONDS)  # what it has left running may hold the pipe open
     if process.returncode:
         raise _failure(process.returncode, _said(log, start), kills)
 

@@ -1,6 +1,5 @@
 """What an exception means for a trial: its cause, and a detail that helps without a traceback."""
 
-import errno
 import logging
 import re
 import traceback
@@ -8,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.distributed
 
 from keepgain.core.config import TrialConfig
-from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.errors import NO_ROOM, TrialFailure, UserError
+from keepgain.core.redaction import redact
 from keepgain.core.status import FailureCause
 from keepgain.core.units import human_bytes, human_count
 from keepgain.core.work import WorkReply
@@ -25,7 +26,8 @@ _NO_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 """In plain RuntimeErrors: of PyTorch's CPU allocator, of C++, and of CUDA outside its allocator."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PEER_LOST = ("gloo/transport/", "[gloo]", "Connection closed by peer", "NCCL watchdog")
+"""In plain RuntimeErrors of gloo, whose collectives know no class of their own."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """As Rust writes it: safetensors raises an error of its own."""
 _NOT_WRITTEN = ("PytorchStreamWriter failed writing", "] . unexpected pos ")
@@ -77,6 +79,8 @@ def reply_of(error: Exception) -> WorkReply:
         return _reply(FailureCause.OUT_OF_MEMORY, _last_line(error))
     if is_disk_full(error):
         return _reply(FailureCause.DISK_FULL, _last_line(error))
+    if is_peer_lost(error):
+        return _reply(FailureCause.WORKER_LOST, f"the other ranks are gone: {_last_line(error)}")
     return _reply(FailureCause.EXCEPTION, f"{_last_line(error)} ({_place(error)})")
 
 
@@ -89,15 +93,23 @@ def is_memory(error: BaseException) -> bool:
 
 def is_disk_full(error: BaseException) -> bool:
     """True if a file found no room: on the disk, in a quota or below a limit of file sizes."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return True
     found = _OS_ERROR.search(str(error))
-    if found is not None and int(found[1]) in _NO_ROOM:
+    if found is not None and int(found[1]) in NO_ROOM:
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _NOT_WRITTEN)
 
 
+def is_peer_lost(error: BaseException) -> bool:
+    """True if another rank of this trial is gone, or did not come in time."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _PEER_LOST)
+
+
 def _reply(cause: FailureCause, detail: str) -> WorkReply:
+    detail = redact(detail)  # before anybody writes it: Tune, too, keeps errors in files
     log.error("%s: %s", cause.value, detail)
     return WorkReply(cause=cause, detail=detail)
 

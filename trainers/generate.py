@@ -1,12 +1,13 @@
 """Answers to many prompts, greedy unless asked otherwise, in batches of like length."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from keepgain.trainers.alive import sign_of_life
 from keepgain.trainers.models import plain
 from keepgain.trainers.tokens import Codec
 
@@ -91,6 +92,7 @@ def _noting_the_first(times: list[float]) -> Callable[..., torch.Tensor]:
     """A stopping criterion that stops nothing: it notes when the first tokens are there."""
 
     def criterion(ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        sign_of_life()
         if not times:
             if ids.is_cuda:
                 torch.cuda.synchronize(ids.device)
@@ -100,10 +102,13 @@ def _noting_the_first(times: list[float]) -> Callable[..., torch.Tensor]:
     return criterion
 
 
-def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices in batches, longest first, so that a memory limit shows at once."""
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Indices in batches, longest first, so that a memory limit shows at once; each is a sign of
+    life."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    return [order[a : a + batch_size] for a in range(0, len(order), batch_size)]
+    for first in range(0, len(order), batch_size):
+        sign_of_life()
+        yield order[first : first + batch_size]
 
 
 def pad_left(rows: Sequence[list[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

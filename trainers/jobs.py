@@ -1,7 +1,6 @@
 """The jobs of a worker: train a run to a rung and score it, or score a model as it is."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +10,14 @@ from torch import cuda
 from keepgain.core.config import ScoreConfig
 from keepgain.core.errors import UserError
 from keepgain.core.items import write_items
+from keepgain.core.publish import DamagedError, read_json, remove_leftovers, verify
 from keepgain.core.record import RungReport
 from keepgain.core.status import FailureCause
 from keepgain.core.store.spool import Spool
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.trainers.answers import keep_answers
 from keepgain.trainers.candidates import score_candidates
-from keepgain.trainers.checkpoint import DamagedError, read_json, remove_leftovers, verify
+from keepgain.trainers.checkpoint import Checkpoints
 from keepgain.trainers.data import DataCache
 from keepgain.trainers.exam import Exam
 from keepgain.trainers.external_job import train_elsewhere
@@ -101,7 +101,7 @@ class Jobs:
         if request.out_of_memory is not None:
             micro = config.runtime.micro_batch_size
             warnings.append(f"trained with micro-batches of {micro}: {request.out_of_memory}")
-        run = self._continue(request, folder, warnings)
+        run = self._continue(request, warnings)
         leads = run.place.leads
         if leads:
             spool = Spool(Path(request.sweep_folder) / "spool", request.run_key)
@@ -113,9 +113,10 @@ class Jobs:
             run.train(rung, lambda tokens, values: None)
         self._reached = rung
         final = rung == len(config.rungs) - 1
-        kept = folder / f"checkpoint-r{rung}" if request.keep_checkpoint else None
+        checkpoints = Checkpoints(request)
+        kept = checkpoints.name(rung) if request.keep_checkpoint else None
         if kept is not None:
-            run.save(kept, rung)
+            run.save(checkpoints.at(kept), rung, key=checkpoints.key, staging=folder)
         exported = folder / "model" if request.keep_model and final else None
         if exported is not None:
             run.export(exported)
@@ -132,7 +133,7 @@ class Jobs:
                 write_items(apart, [(run.key, s) for s in losses])
             if final or kept is not None:
                 # Last of all: who is killed before goes on from there.
-                _remove_checkpoints(folder, keep=kept)
+                checkpoints.remove(keep=kept)
         warnings += run.warnings()
         summary = summarise(results)
         answers = None
@@ -153,7 +154,7 @@ class Jobs:
             losses_path=None if apart is None else str(apart.relative_to(sweep)),
             answers_path=answers,
             stopped_early=run.progress.stopped_at,
-            checkpoint=None if kept is None else str(kept.relative_to(sweep)),
+            checkpoint=kept,
             model_folder=None if exported is None else str(exported.relative_to(sweep)),
             cost=cost_of(
                 run.model,
@@ -169,7 +170,7 @@ class Jobs:
             warnings=tuple(warnings),
         )
 
-    def _continue(self, request: TrainRequest, folder: Path, warnings: list[str]) -> Run:
+    def _continue(self, request: TrainRequest, warnings: list[str]) -> Run:
         """The run in memory if it is this one and not further; else from a checkpoint, or anew."""
         run = self._run
         if (
@@ -183,7 +184,7 @@ class Jobs:
         self._drop()
         run = Run(request.config, request.seed, self._bases, self._data)
         if request.resume_from is not None:
-            _resume(run, request, folder, warnings)
+            _resume(run, request, request.resume_from, warnings)
         self._run = run
         return run
 
@@ -241,7 +242,7 @@ class Jobs:
         self._run, self._reached = None, -1
 
 
-def _resume(run: Run, request: TrainRequest, folder: Path, warnings: list[str]) -> None:
+def _resume(run: Run, request: TrainRequest, asked: str, warnings: list[str]) -> None:
     """Loads the checkpoint asked for; if it is gone or damaged, the newest whole one before it.
 
     Starting over gives the same figures and costs their time again; the report says so.
@@ -249,24 +250,18 @@ def _resume(run: Run, request: TrainRequest, folder: Path, warnings: list[str]) 
     Raises:
         UserError: The checkpoint is whole and belongs to something else.
     """
-    asked = Path(request.sweep_folder) / str(request.resume_from)
-    own = [folder / f"checkpoint-r{n}" for n in range(request.rung, -1, -1)]
-    for path in [asked, *(p for p in own if p != asked and p.exists())]:
+    checkpoints = Checkpoints(request)
+    for name in (asked, *checkpoints.before(asked)):
         try:
-            run.load(path, at_most=request.rung)
+            with checkpoints.at_hand(name, run.place) as folder:
+                run.load(folder, at_most=request.rung, key=checkpoints.key)
         except DamagedError as error:
             warnings.append(f"checkpoint not used: {error}")
             log.warning("checkpoint not used: %s", error)
             continue
-        log.info("run %s goes on from %s at %d tokens", run.key, path, run.progress.tokens)
+        log.info("run %s goes on from %s at %d tokens", run.key, name, run.progress.tokens)
         return
     warnings.append("no whole checkpoint was left: the run started over")
-
-
-def _remove_checkpoints(folder: Path, keep: Path | None) -> None:
-    for path in folder.glob("checkpoint-r*"):
-        if path != keep:
-            shutil.rmtree(path)
 
 
 def _card(config: ScoreConfig, sweep: Path) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from torch import nn
 
 from keepgain.core.config import Method, ModelRef, TrialConfig, has_adapter
 from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.publish import publish, write_json
 from keepgain.core.status import FailureCause
-from keepgain.trainers.checkpoint import publish, write_json
 from keepgain.trainers.cost import training_flops
 from keepgain.trainers.methods import count_parameters, is_wrapped, load_adapter, load_base
 from keepgain.trainers.models import BaseCache, Numerics, load_model, plain

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.trainers.checkpoint import publish
+from keepgain.core.publish import publish
 
 COPIED = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt")
 TRUST = "--trust-remote-code"

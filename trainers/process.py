@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from keepgain.core.hardware import cpu_label
+from keepgain.core.redaction import RedactingFormatter
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ def prepare_libraries() -> None:
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    if torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Before anything is loaded: `cuda` without a number means this one from here on.
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # Filling fresh memory with NaN only serves to find reads of it, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -80,7 +84,7 @@ def energy_joules(device: torch.device) -> float | None:
 def logging_to(path: Path) -> Iterator[None]:
     """Appends what is logged in the context to `path`, besides where it goes anyway."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:

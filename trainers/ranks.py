@@ -1,12 +1,18 @@
 """This process among those that train one run together."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed
+from torch.distributed import distributed_c10d
+
+from keepgain.core.launch import COLLECTIVE_SECONDS, PORT_TAKEN
 
 T = TypeVar("T")
 
@@ -56,3 +62,23 @@ ALONE = Place()
 def this_place() -> Place:
     """As whoever started the ranks has said (`torch.distributed`'s environment variables)."""
     return Place(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+@contextmanager
+def meeting() -> Iterator[timedelta]:
+    """Around the first meeting of the ranks: how long each waits for the others, then and later.
+
+    Where rank 0 cannot listen on the port that was chosen for it, the process ends with
+    `PORT_TAKEN`: all ranks must be told of another one.
+    """
+    seconds = float(os.environ.get(COLLECTIVE_SECONDS, "1800"))
+    limit = timedelta(seconds=seconds)
+    # DeepSpeed makes groups of its own without a limit; they take torch's default.
+    distributed_c10d.default_pg_timeout = limit  # type: ignore[assignment]
+    distributed_c10d.default_pg_nccl_timeout = limit  # type: ignore[assignment]
+    try:
+        yield limit
+    except torch.distributed.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        sys.exit(PORT_TAKEN)

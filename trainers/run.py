@@ -16,9 +16,9 @@ from keepgain.core.config import TrialConfig, has_adapter, run_key
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
 from keepgain.core.items import ItemScores
+from keepgain.core.publish import publish, read_json, verify, write_json
 from keepgain.trainers.accumulate import Accumulator
 from keepgain.trainers.answer_losses import AnswerLosses
-from keepgain.trainers.checkpoint import publish, read_json, verify, write_json
 from keepgain.trainers.cost import training_flops
 from keepgain.trainers.data import DataCache
 from keepgain.trainers.early_stopping import Watch, said
@@ -236,8 +236,19 @@ class Run:
             peak = peak_memory_bytes(self.numerics.device)
             raise OutOfMemory(error, self.config, self.progress.step, peak, sizes) from error
 
-    def save(self, folder: Path, rung: int) -> None:
-        """Publishes a checkpoint from which `load` goes on bit-exactly; collective."""
+    def save(
+        self,
+        to: Path | str,
+        rung: int,
+        *,
+        key: bytes | None = None,
+        staging: Path | None = None,
+    ) -> None:
+        """Publishes a checkpoint from which `load` goes on bit-exactly; collective.
+
+        Args:
+            to, key, staging: As of `core.publish.publish`; all ranks can write there.
+        """
 
         def write(into: Path) -> None:
             self._save_engine(str(into))
@@ -252,7 +263,7 @@ class Run:
             write_json(into / PROGRESS, state)
 
         if self.place.leads:
-            publish(folder, write)
+            publish(to, write, key=key, staging=staging)
         else:
             self._save_engine(None)
         self.place.wait()
@@ -262,18 +273,19 @@ class Run:
         self.engine.save(Path(self.place.told(into)))
         self.place.wait()
 
-    def load(self, folder: Path, at_most: int) -> None:
+    def load(self, folder: Path, at_most: int, *, key: bytes | None = None) -> None:
         """Goes on from a checkpoint of this very run.
 
         Args:
             at_most: Rung that the checkpoint may not be beyond.
+            key: Has signed it.
 
         Raises:
             DamagedError: It is not there or not whole; the run is as it was.
             UserError: It is beyond the rung, of another run, or of an engine, ZeRO stage or world
                 size from which there is no way here: refused before any training.
         """
-        verify(folder)
+        verify(folder, key=key)
         state = read_json(folder / PROGRESS)
         if state["run_key"] != self.key:
             raise UserError(

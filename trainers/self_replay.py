@@ -29,8 +29,8 @@ from keepgain.core.config import (
 )
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed, file_digest, fingerprint
+from keepgain.core.publish import read_json, write_json
 from keepgain.core.rows import Row, read_rows, write_rows
-from keepgain.trainers.checkpoint import read_json, write_json
 from keepgain.trainers.encode import cut, spans_of
 from keepgain.trainers.generate import generate
 from keepgain.trainers.models import Base, BaseCache, max_positions, numerics_of

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.core.lazy import LazySequence
-from keepgain.trainers.checkpoint import MANIFEST, publish, read_json, remove_leftovers, write_json
+from keepgain.core.publish import MANIFEST, publish, read_json, remove_leftovers, write_json
 from keepgain.trainers.encode import Encoded
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from shutil import rmtree
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.trainers.checkpoint import TEMPORARY
+from keepgain.core.publish import TEMPORARY
 from keepgain.trainers.engine_deepspeed import FOLDER, TAG, UNIVERSAL
 from keepgain.trainers.ranks import Place
 

@@ -2,6 +2,7 @@
 
 One JSON request a line comes on standard input (`core.work`); one JSON reply a line goes to the
 descriptor named by `KEEPGAIN_REPLY_FD`, so that nothing a library prints can break the protocol.
+Empty lines there are signs of life (`alive`).
 The worker ends when its input closes, or when the process that started it is gone.
 """
 
@@ -11,6 +12,8 @@ import sys
 import threading
 import time
 from typing import IO
+
+from keepgain.trainers.alive import give_signs_on
 
 REPLY_FD = "KEEPGAIN_REPLY_FD"
 
@@ -26,6 +29,7 @@ def main() -> None:
     if REPLY_FD not in os.environ:
         sys.exit(f"{REPLY_FD} is not set: it names the descriptor that replies are written to.")
     replies = os.fdopen(int(os.environ[REPLY_FD]), "w", encoding="utf-8")
+    give_signs_on(replies)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     serve(sys.stdin, replies)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keepgain.core.answers import Text, read_answers, read_texts, texts_path
 from keepgain.core.config import Split
+from keepgain.core.inside import inside
 from keepgain.core.record import RunRecord
 
 HOW = (
@@ -37,13 +38,13 @@ def texts_of(
         folders: Run key → folder of the sweep that it belongs to; empty: none is at hand.
 
     Raises:
-        UserError: A file is there and cannot be read.
+        UserError: A file is there and cannot be read, or lies elsewhere.
     """
     answers: dict[str, Mapping[str, str]] = {}
     items: dict[str, Text] = {}
     for run in runs:
         folder = folders.get(run.run_key)
-        paths = [] if folder is None else [folder / name for name in run.answers]
+        paths = [] if folder is None else [inside(folder, name) for name in run.answers]
         for path in paths:
             if not path.is_file():
                 continue

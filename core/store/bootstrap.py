@@ -2,6 +2,8 @@
 
 A new SQLite store takes MLflow a few seconds and a dozen migrations, and is left broken when two
 processes do that at once. So it is made under a lock, in a file of its own, and moved into place.
+A database server's schema is made under a lock as well, in PostgreSQL under one of its own, which
+holds for all hosts.
 """
 
 import contextlib
@@ -11,13 +13,19 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keepgain.core.errors import UserError
 from keepgain.core.store.client import new_client, quiet_imports, require_reachable, store_errors
 from keepgain.core.store.location import StoreLocation, make_private
 from keepgain.core.store.names import experiment_name
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 LOCK_NAME = ".bootstrap.lock"
+_SCHEMA_LOCK = 0x6B656570
+"""Any number that nobody else takes for an advisory lock of the same database."""
 
 
 def prepare_store(location: StoreLocation, sweep_name: str) -> str:
@@ -32,15 +40,29 @@ def prepare_store(location: StoreLocation, sweep_name: str) -> str:
         make_private(folder)
         location.work.mkdir(mode=0o700, exist_ok=True)
     with exclusive(folder / LOCK_NAME):
-        if location.database is not None:
-            ensure_schema(location)
+        ensure_schema(location)
         return _experiment(location, experiment_name(sweep_name))
 
 
-def ensure_schema(location: StoreLocation) -> None:
-    """Creates the SQLite file of a local store unless a usable one is there; needs the lock."""
-    database = location.database
-    assert database is not None, "only local stores have a file"
+def ensure_schema(location: StoreLocation, *, upgrade: bool = False) -> None:
+    """Makes the schema of a database that has none; needs the lock of the store's folder.
+
+    Args:
+        upgrade: Brings an older MLflow's schema up to date, which cannot be undone.
+
+    Raises:
+        UserError: The database is of another MLflow or of another program.
+    """
+    if location.database is None:
+        if not location.is_server:
+            _ensure_server_schema(location, upgrade)
+        return
+    _ensure_file(location, location.database)
+    if upgrade:
+        _ensure_server_schema(location, upgrade)
+
+
+def _ensure_file(location: StoreLocation, database: Path) -> None:
     state = database_state(database)
     if state == "ready":
         return
@@ -66,7 +88,8 @@ def database_state(database: Path) -> str:
     if not database.exists() or database.stat().st_size == 0:
         return "missing"
     try:
-        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
+        # Not `mode=ro`: a writer that was killed may have left a journal to be rolled back first.
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as db:
             names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
             runs = db.execute("SELECT count(*) FROM runs").fetchone()[0] if "runs" in names else 0
     except sqlite3.Error as error:
@@ -84,6 +107,48 @@ def database_state(database: Path) -> str:
     if names and not ours:
         raise UserError("this SQLite file belongs to another program.", where=str(database))
     return "broken"
+
+
+def _ensure_server_schema(location: StoreLocation, upgrade: bool) -> None:
+    """What `mlflow db upgrade URI` does, without the password on a command line."""
+    with store_errors(location):
+        import sqlalchemy
+        from mlflow.store.db import utils
+
+        engine = utils.create_sqlalchemy_engine_with_retry(location.tracking_uri)
+        try:
+            with _database_lock(engine):
+                names = set(sqlalchemy.inspect(engine).get_table_names())
+                if not names or ("experiments" in names and "alembic_version" not in names):
+                    # Nothing, or a first touch that was interrupted before its first migration.
+                    utils._initialize_tables(engine)
+                elif "experiments" not in names:
+                    raise UserError(
+                        f"the database of store {location.display} belongs to another program "
+                        f"(it has a table '{min(names)}').",
+                        hint="Make a database for MLflow alone.",
+                    )
+                elif upgrade:
+                    utils._upgrade_db(engine)
+                utils._verify_schema(engine)
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def _database_lock(engine: "Engine") -> Iterator[None]:
+    """Waits for other hosts that make the schema; PostgreSQL alone has such a lock at hand."""
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    import sqlalchemy
+
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({_SCHEMA_LOCK})"))
+        try:
+            yield
+        finally:
+            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_unlock({_SCHEMA_LOCK})"))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from keepgain.core.errors import UserError
-from keepgain.core.store.location import StoreLocation, redact
+from keepgain.core.redaction import redact
+from keepgain.core.store.location import StoreLocation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,8 +45,9 @@ def quiet_imports() -> None:
     """Settings that must stand before `import mlflow`."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Errors of the database are raised too: their traces would bury our one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager

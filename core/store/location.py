@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.redaction import redact, remember_uri
 
 FOLDER_NAME = ".keepgain"
 DATABASE_NAME = "mlflow.db"
@@ -21,9 +22,6 @@ FORMS = (
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 _SERVER_SCHEMES = ("http", "https")
 _DATABASE_SCHEMES = ("postgresql", "postgres", "mysql", "mssql")
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
-_QUERY_SECRET = re.compile(r"(?i)([?&][a-z_-]*(?:password|passwd|token|secret)[a-z_-]*=)[^&\s#]+")
-_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def store_text(
     return None, f"neither --store nor {' nor '.join(STORE_VARIABLES)} is set"
 
 
-def require_durable(location_text: str | None, working_dir: Path) -> None:
+def require_durable(location_text: str | None, working_dir: Path, work: str | None = None) -> None:
     """Refuses, inside a Ray job, a store that vanishes with the job's working directory.
 
     A server keeps the record, but not the ledger and the checkpoints that a sweep continues from:
@@ -111,6 +109,7 @@ def require_durable(location_text: str | None, working_dir: Path) -> None:
     Args:
         location_text: What `--store` says; None: what the environment says.
         working_dir: The job's copy of the submitted folder, deleted some time after the job.
+        work: The work folder of a job to be submitted; None: what this environment says.
 
     Raises:
         UserError: No store given, a relative one, or one inside `working_dir`; a server without a
@@ -134,7 +133,7 @@ def require_durable(location_text: str | None, working_dir: Path) -> None:
         _refuse_vanishing(path, f"store '{text}'", source, working_dir, hint)
         return
     hint = f"Set {WORK_VARIABLE} to an absolute path on a disk that outlives the job."
-    folder = _work_folder()
+    folder = _work_folder(work)
     if folder is None:
         raise UserError(
             f"inside a Ray job the ledger and the checkpoints of a sweep on '{redact(text)}' would "
@@ -143,13 +142,6 @@ def require_durable(location_text: str | None, working_dir: Path) -> None:
             hint=hint,
         )
     _refuse_vanishing(folder, f"folder '{folder}'", WORK_VARIABLE, working_dir, hint)
-
-
-def redact(text: str) -> str:
-    """`text` without passwords in URIs and without Hugging Face tokens."""
-    text = _PASSWORD.sub(r"\1:***@", text)
-    text = _QUERY_SECRET.sub(r"\1***", text)
-    return _HUB_TOKEN.sub("hf_***", text)
 
 
 def _refuse_vanishing(path: Path, what: str, source: str, working_dir: Path, hint: str) -> None:
@@ -167,9 +159,9 @@ def _refuse_vanishing(path: Path, what: str, source: str, working_dir: Path, hin
         )
 
 
-def _work_folder() -> Path | None:
-    """What `WORK_VARIABLE` says."""
-    text = os.environ.get(WORK_VARIABLE)
+def _work_folder(text: str | None = None) -> Path | None:
+    """What `WORK_VARIABLE` says, or `text` in its place."""
+    text = text or os.environ.get(WORK_VARIABLE)
     if not text:
         return None
     folder = Path(text).expanduser()
@@ -183,6 +175,7 @@ def _work_folder() -> Path | None:
 
 
 def _from_text(text: str, source: str, here: Path, create: bool) -> StoreLocation:
+    remember_uri(text)  # for what others say of it: drivers of databases quote it in errors
     _refuse_file_store(text, source)
     scheme = _scheme(text)
     if scheme == "sqlite":
@@ -237,8 +230,14 @@ def _local(folder: Path, described: str) -> StoreLocation:
 
 
 def _nearest(here: Path) -> Path | None:
-    return next(
-        (p / FOLDER_NAME for p in (here, *here.parents) if (p / FOLDER_NAME).is_dir()), None
+    upwards = (p / FOLDER_NAME for p in (here, *here.parents))
+    return next((f for f in upwards if f.is_dir() and not _is_of_clusters(f)), None)
+
+
+def _is_of_clusters(folder: Path) -> bool:
+    """`cluster up` keeps its state in `~/.keepgain/clusters`, which makes no store of it."""
+    return (folder / "clusters").is_dir() and not any(
+        (folder / name).exists() for name in (DATABASE_NAME, "sweeps")
     )
 
 
@@ -257,6 +256,24 @@ def _refuse_file_store(text: str, source: str) -> None:
             where=source,
             hint="Use a folder or sqlite:///PATH; `mlflow migrate-filestore` moves old runs.",
         )
+
+
+def require_writable(location: StoreLocation, sweep_id: str) -> None:
+    """Sees, without writing, that a sweep can be recorded: its folder, and a local database.
+
+    Raises:
+        UserError: Names what cannot be written: a read-only disk, somebody else's folder.
+    """
+    wanted = [location.sweep_folder(sweep_id), location.database or location.work]
+    for path in wanted:
+        nearest = next(p for p in (path, *path.parents) if p.exists())
+        ways = os.W_OK | (os.X_OK if nearest.is_dir() else 0)
+        if not os.access(nearest, ways):
+            raise UserError(
+                "the store cannot be written to (a read-only disk, or somebody else's folder).",
+                where=str(nearest),
+                hint="Give another one with --store.",
+            )
 
 
 def make_private(folder: Path) -> None:

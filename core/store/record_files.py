@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.inside import inside
 from keepgain.core.items import read_items, write_items
 from keepgain.core.record import SCHEMA_VERSION, Evidence, SweepRecord
 from keepgain.core.schema import parse
@@ -43,7 +44,7 @@ def load_record(folder: Path) -> SweepRecord:
     Raises:
         UserError: Missing, not JSON, or written by another version of the schema.
     """
-    path = folder / RECORD_NAME
+    path = inside(folder, RECORD_NAME)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -68,5 +69,5 @@ def load_folder(folder: Path) -> Evidence:
     """
     sweep = load_record(folder)
     known = {run.run_key for run in sweep.runs}
-    items = tuple((k, s) for k, s in read_items(folder / ITEMS_NAME) if k in known)
+    items = tuple((k, s) for k, s in read_items(inside(folder, ITEMS_NAME)) if k in known)
     return Evidence(sweep=sweep, items=items)

@@ -5,19 +5,23 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keepgain.core.redaction import redact
 from keepgain.core.store.bootstrap import prepare_store
-from keepgain.core.store.client import new_client, store_errors
+from keepgain.core.store.client import new_client
 from keepgain.core.store.datasets import dataset_input
-from keepgain.core.store.location import StoreLocation, redact
+from keepgain.core.store.heartbeat import Heartbeat
+from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import (
     PARENT,
     ROLE_RUN,
     ROLE_SWEEP,
+    TAG_COMPLETE,
+    TAG_HEARTBEAT,
     TAG_KEY,
     TAG_ROLE,
     TAG_RUN_KEY,
@@ -28,7 +32,7 @@ from keepgain.core.store.names import (
     key_digest,
     mlflow_key,
 )
-from keepgain.core.store.reader import mlflow_sweeps, search_all
+from keepgain.core.store.reader import search_all
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,12 +57,25 @@ class _Run:
     status: str = RUNNING
     end_ms: int = 0
     params: dict[str, str] = field(default_factory=dict)
+    complete: str = "false"
+    """As of `names.TAG_COMPLETE`."""
 
 
 class SweepRuns:
-    """The MLflow runs of one sweep: its parent, and one child per run key."""
+    """The MLflow runs of one sweep: its parent, and one child per run key.
 
-    def __init__(self, location: StoreLocation, sweep_id: str, sweep_name: str) -> None:
+    Args:
+        heartbeat: Of the driver that this is for; None: there is none.
+    """
+
+    def __init__(
+        self,
+        location: StoreLocation,
+        sweep_id: str,
+        sweep_name: str,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        self._heartbeat = heartbeat
         self._location = location
         self._sweep_id = check_id(sweep_id)
         self._sweep_name = sweep_name
@@ -82,9 +99,37 @@ class SweepRuns:
             key = run.data.tags.get(TAG_RUN_KEY)
             if key:
                 self._runs[key] = _Run(
-                    run.info.run_id, run.info.status, run.info.end_time or 0, dict(run.data.params)
+                    run.info.run_id,
+                    run.info.status,
+                    run.info.end_time or 0,
+                    dict(run.data.params),
+                    run.data.tags.get(TAG_COMPLETE, "false"),
                 )
-        return self._get(PARENT, None).id
+        parent = self._get(PARENT, None).id
+        if self._heartbeat is not None:
+            self._heartbeat.set_clock(self._location)
+        return parent
+
+    def beat(self) -> None:
+        """Says that the driver is alive, if it is time to say so again."""
+        if self._heartbeat is not None and (said := self._heartbeat.due()) is not None:
+            self._api.set_tag(self._get(PARENT, None).id, TAG_HEARTBEAT, said)
+            self._heartbeat.said()
+
+    def complete(self, is_shipped: Callable[[str], bool], partly: Collection[str]) -> None:
+        """Marks the ended runs of which everything is in the store; the parent last of all.
+
+        Args:
+            is_shipped: Whether nothing is left of a run key's own writer; of `parent`: of any.
+            partly: Run keys of which something was refused.
+        """
+        for key in sorted(self._runs, key=lambda k: k == PARENT):
+            run = self._runs[key]
+            value = "partly" if key in partly else "true"
+            if run.status == RUNNING or run.complete == value or not is_shipped(key):
+                continue
+            self._api.set_tag(run.id, TAG_COMPLETE, value)
+            run.complete = value
 
     def apply(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Sends events; metrics of a run go together, and the parent ends last.
@@ -95,6 +140,7 @@ class SweepRuns:
         points: dict[str, list[tuple[int, int, dict[str, float]]]] = {}
         endings = []
         for event in events:
+            self.beat()  # a large file may take long
             kind, key = _text(event, "event"), _text(event, "run_key")
             if kind == "metrics":
                 point = (_number(event, "step"), _number(event, "time_ms"), _values(event))
@@ -115,8 +161,9 @@ class SweepRuns:
         time_ms = _number(event, "time_ms")
         if run.status != RUNNING and time_ms > run.end_ms:
             # Continued after an end; an older start is a repeated shipment.
+            self._api.set_tag(run.id, TAG_COMPLETE, "false")
             self._api.update_run(run.id, status=RUNNING)
-            run.status = RUNNING
+            run.status, run.complete = RUNNING, "false"
         params = {k: _param_text(v) for k, v in _mapping(event, "params").items()}
         sent = {mlflow_key(k): self._fit(run.id, v, MAX_PARAM) for k, v in params.items()}
         self._send(run.id, {k: v for k, v in sent.items() if k not in run.params}, params, event)
@@ -236,31 +283,6 @@ _HANDLERS = {
     "inputs": SweepRuns._inputs,
     "end": SweepRuns._end,
 }
-
-
-def reap(location: StoreLocation, sweep_id: str, keep: Collection[str] = ()) -> list[str]:
-    """Ends as KILLED the runs that a killed driver left RUNNING; returns their run keys.
-
-    For the start of a continued sweep, whose driver is known to be gone.
-
-    Args:
-        keep: Run keys that the continued sweep goes on with; `parent` is always kept.
-
-    Raises:
-        UserError: The store cannot be reached.
-    """
-    check_id(sweep_id)
-    reaped = []
-    for _, _, parent in mlflow_sweeps(location, sweep_id):
-        with store_errors(location):
-            client = new_client(location)
-            condition = f"tags.`{TAG_SWEEP}` = '{sweep_id}' AND attributes.status = '{RUNNING}'"
-            for run in search_all(client, [parent.info.experiment_id], condition):
-                key = run.data.tags.get(TAG_RUN_KEY, PARENT)
-                if key != PARENT and key not in keep:
-                    client.set_terminated(run.info.run_id, "KILLED")
-                    reaped.append(key)
-    return sorted(set(reaped))
 
 
 def versions() -> dict[str, str]:

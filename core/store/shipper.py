@@ -11,12 +11,14 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
 from keepgain.core.errors import UserError
 from keepgain.core.store.client import first_line, quiet_imports
+from keepgain.core.store.heartbeat import Heartbeat, forget_owner, note_owner, whose
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.runs import RefusedEvent, SweepRuns
 from keepgain.core.store.tail import Line, SpoolTail
@@ -44,15 +46,26 @@ class Shipper:
         sweep_id: Id of the sweep, and name of its parent run.
         sweep_name: The sweep's name: its experiment is `keepgain/NAME`.
         spool_folder: Where the workers and the driver write their spools.
+        owner: What there is to say of the driver that ships beside its host and process: its job,
+            its attempt. It then gives signs of life (`heartbeat`). None: this is no driver.
     """
 
     def __init__(
-        self, location: StoreLocation, sweep_id: str, sweep_name: str, spool_folder: Path
+        self,
+        location: StoreLocation,
+        sweep_id: str,
+        sweep_name: str,
+        spool_folder: Path,
+        owner: Mapping[str, str] | None = None,
     ) -> None:
         self._tail = SpoolTail(spool_folder)
-        self._runs = SweepRuns(location, sweep_id, sweep_name)
+        self._owner = None if owner is None else whose(owner)
+        heartbeat = Heartbeat(self._owner) if self._owner else None
+        self._runs = SweepRuns(location, sweep_id, sweep_name, heartbeat)
         self._location = location
         self._open = False
+        self._settled = False
+        """Runs that have ended are marked complete as far as they are."""
         self._lock: IO[str] | None = None
         self._stopping = threading.Event()
         self._draining = threading.Event()
@@ -61,6 +74,7 @@ class Shipper:
         self._waiting: str | None = None
         self._crash: str | None = None
         self._refused = 0
+        self._refused_of: set[str] = set()
         self._last_refusal = ""
         self._thread = threading.Thread(target=self._run, name="keepgain-shipper", daemon=True)
 
@@ -80,6 +94,8 @@ class Shipper:
                 where=str(folder.parent),
                 hint="Wait for it, or stop it first.",
             )
+        if self._owner is not None:
+            note_owner(folder, self._owner)
         self._thread.start()
         return self
 
@@ -136,6 +152,8 @@ class Shipper:
             if self._thread.is_alive():
                 raise TimeoutError(f"store {self._location.display} holds a call of the shipper")
         if self._lock is not None:
+            if self._owner is not None:
+                forget_owner(self._tail.folder)
             self._lock.close()
 
     def __enter__(self) -> "Shipper":
@@ -150,7 +168,8 @@ class Shipper:
         self.close()
 
     def _reached(self, target: dict[str, int]) -> bool:
-        return self._open and all(self._tail.offsets.get(f, 0) >= at for f, at in target.items())
+        shipped = all(self._tail.offsets.get(f, 0) >= at for f, at in target.items())
+        return self._open and self._settled and shipped
 
     def _run(self) -> None:
         try:
@@ -193,17 +212,26 @@ class Shipper:
             # The parent's id is in the owner: a store that was emptied gets everything again.
             parent = self._runs.open()
             self._tail.load(f"{self._location.display} {parent}")
+            self._refused_of = _refused_before(self._tail.folder)
             self._open = True
+        self._runs.beat()
         lines = self._tail.read()
         if not lines:
+            self._settle()
             return False
-        self._ship([line for line in lines if line.event is not None])
+        self._settled = False
+        self._ship([line for line in lines if line.event is not None and not line.superseded])
         for line in lines:
             if line.event is None:
                 # Its writer was killed while writing it, so nobody was told that it was kept.
                 log.warning("%s: dropped a torn line of %d bytes", line.file, len(line.text))
         self._tail.commit(lines)
         return True
+
+    def _settle(self) -> None:
+        if not self._settled:
+            self._runs.complete(self._tail.is_shipped, self._refused_of)
+            self._settled = True
 
     def _ship(self, lines: list[Line]) -> None:
         """Applies events together; if one is refused, finds it by halves and sends the others."""
@@ -223,10 +251,29 @@ class Shipper:
     def _refuse(self, line: Line, reason: str) -> None:
         self._refused += 1
         self._last_refusal = reason
+        self._refused_of |= _key_of(line.event)
         note: dict[str, Any] = {"file": line.file, "reason": reason, "event": line.event}
         with (self._tail.folder / REFUSED_NAME).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(note) + "\n")
         log.warning("%s: event refused: %s", line.file, reason)
+
+
+def _refused_before(folder: Path) -> set[str]:
+    """Run keys of which an earlier driver's events were refused."""
+    path = folder / REFUSED_NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found: set[str] = set()
+    for line in lines:
+        try:
+            found |= _key_of(json.loads(line)["event"])
+        except (ValueError, KeyError, TypeError):
+            continue  # torn by the end of its writer
+    return found
+
+
+def _key_of(event: dict[str, Any] | None) -> set[str]:
+    key = (event or {}).get("run_key")
+    return {key} if isinstance(key, str) else set()
 
 
 def _locked(handle: IO[str]) -> bool:

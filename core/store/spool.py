@@ -7,30 +7,44 @@ training. The one shipper of the driver (`shipper.py`) sends the lines on, in or
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keepgain.core.redaction import redact_values
 from keepgain.core.store.datasets import DatasetInfo
+
+_TEXTS = ("name", "params", "tags")
+"""Fields with texts of users and of exceptions."""
+MOST_PENDING = 1 << 16
+"""Bytes of metrics that a killed process may lose, beside the limit of a second."""
+_HEAD = re.compile(rb'\{"attempt": (\d+), ')
+_TIME = re.compile(rb', "time_ms": (\d+), ')
 
 
 class Spool:
     """Appends events to `folder/<writer>.jsonl`; one writer name per process and run.
 
-    Each event is one JSON object: `event`, `run_key`, `time_ms` (set once, here, so that a
-    repeated shipment is the same point) and the fields of the method that wrote it. Lines are on
-    disk (fsync) when a method returns, except `metrics`, which are on disk after `flush`,
-    after any other event, or a second later at the next call.
+    Each event is one JSON object: `attempt`, `event`, `run_key`, `time_ms` and the fields of the
+    method that wrote it. The time is set once, here, so that a repeated shipment is the same point;
+    in one file it never goes back, whatever the clock does. The attempt counts the openings of the
+    file: what a writer that was thought dead writes behind the lines of a later one is not sent,
+    nor are points that a later one has replaced (see `tail`).
+
+    Lines are on disk (fsync) when a method returns, except `metrics`, which are on disk after
+    `flush`, after any other event, or a second later at the next call.
     """
 
     def __init__(self, folder: Path, writer: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{writer}.jsonl"
-        self._file = path.open("a", encoding="utf-8")
-        if _is_torn(path):
-            # The last writer was killed within a line; ours must not be glued to it.
-            self._file.write("\n")
+        self._file = path.open("ab", buffering=0)
+        attempt, self._latest_ms = _last_written(path)
+        self._attempt = attempt + 1
+        # The last writer was killed within a line; ours must not be glued to it.
+        self._pending = b"\n" if _is_torn(path) else b""
         self._synced = time.monotonic()
 
     def start(
@@ -68,21 +82,49 @@ class Spool:
         self._write("end", run_key, status=status)
 
     def flush(self) -> None:
-        """Puts every line on disk."""
-        self._file.flush()
+        """Puts every line on disk; whole lines at a time, since another writer may come between.
+
+        Raises:
+            OSError: The disk is full, or worse; what was not written is written by the next call.
+        """
+        while self._pending:
+            self._pending = self._pending[self._file.write(self._pending) :]
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
     def close(self) -> None:
         """Flushes and closes; the object cannot be used afterwards."""
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            self._file.close()
 
     def _write(self, event: str, run_key: str, *, sync: bool = True, **fields: Any) -> None:
-        line = {"event": event, "run_key": run_key, "time_ms": int(time.time() * 1000), **fields}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        if sync or time.monotonic() - self._synced > 1.0:
+        self._latest_ms = max(int(time.time() * 1000), self._latest_ms)
+        head = {"attempt": self._attempt, "event": event, "run_key": run_key}
+        line = {**head, "time_ms": self._latest_ms, **fields}
+        # Here and not at the shipper alone: the spool stays on disk, and is read by people.
+        line |= redact_values({k: line[k] for k in _TEXTS if k in line})
+        self._pending += json.dumps(line, allow_nan=False).encode() + b"\n"
+        if sync or len(self._pending) > MOST_PENDING or time.monotonic() - self._synced > 1.0:
             self.flush()
+
+
+def attempt_of(line: bytes) -> int:
+    """The attempt that a line of the spool begins with; 0 where it says none."""
+    head = _HEAD.match(line)
+    return int(head[1]) if head else 0
+
+
+def _last_written(path: Path) -> tuple[int, int]:
+    """The highest attempt in a file and the time (ms) for the next line: after the latest one."""
+    attempt = latest = 0
+    with path.open("rb") as handle:
+        for line in handle:
+            attempt = max(attempt, attempt_of(line))
+            moment = _TIME.search(line)
+            latest = max(latest, int(moment[1]) + 1 if moment else 0)
+    return attempt, latest
 
 
 def _is_torn(path: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from keepgain.core.errors import UserError
 from keepgain.core.record import SweepRecord
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.core.store.heartbeat import clock_ahead_ms, is_stale, was_left
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import (
     METRIC_COMPLETED,
@@ -22,6 +23,7 @@ from keepgain.core.store.names import (
     METRIC_USD,
     RECORD_FOLDER,
     RESERVED_TAGS,
+    TAG_HEARTBEAT,
     TAG_STAGE,
     TAG_SWEEP_NAME,
     TAG_USER,
@@ -33,8 +35,9 @@ from keepgain.core.store.shipper import LOCK_NAME
 
 SPOOL_FOLDER = "spool"
 
-SweepStatus = Literal["running", "finished", "stopped", "failed", "unreadable"]
-"""stopped: neither decided nor held by a process; `sweep run` continues it."""
+SweepStatus = Literal["running", "stale", "finished", "stopped", "failed", "unreadable"]
+"""stopped: neither decided nor held by a process; `sweep run` continues it. stale: the same, and
+its driver was killed; `sweep repair` puts its runs in MLflow in order."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def list_sweeps(location: StoreLocation) -> list[SweepSummary]:
     """
     found = {s.id: s for s in map(_from_folder, _folders(location.work))}
     if location.is_server or not found:
+        ahead = clock_ahead_ms(location)
         for sweep_id, created, run in mlflow_sweeps(location):
-            found.setdefault(sweep_id, _from_run(sweep_id, created, run))
+            found.setdefault(sweep_id, _from_run(sweep_id, created, run, ahead))
     return sorted(found.values(), key=lambda s: (-s.created_ms, s.id))
 
 
@@ -176,7 +180,9 @@ def _from_folder(folder: Path) -> SweepSummary:
 def _status(folder: Path, record: SweepRecord | None) -> SweepStatus:
     if is_running(folder):
         return "running"
-    return "finished" if record and record.stage == Stage.DECIDED else "stopped"
+    if record and record.stage == Stage.DECIDED:
+        return "finished"
+    return "stale" if was_left(folder / SPOOL_FOLDER) else "stopped"
 
 
 def _created(folder: Path) -> float:
@@ -185,18 +191,21 @@ def _created(folder: Path) -> float:
     return (lock if lock.exists() else folder).stat().st_mtime
 
 
-def _from_run(sweep_id: str, created_ms: float, run: Any) -> SweepSummary:
+def _from_run(sweep_id: str, created_ms: float, run: Any, ahead_ms: int) -> SweepSummary:
     statuses: dict[str, SweepStatus] = {
         "RUNNING": "running",
         "FINISHED": "finished",
         "FAILED": "failed",
     }
     tags, metrics = run.data.tags, run.data.metrics
+    status = statuses.get(run.info.status, "stopped")
+    if status == "running" and is_stale(tags.get(TAG_HEARTBEAT), ahead_ms):
+        status = "stale"
     return SweepSummary(
         id=sweep_id,
         name=tags.get(TAG_SWEEP_NAME, sweep_id),
         stage=tags.get(TAG_STAGE),
-        status=statuses.get(run.info.status, "stopped"),
+        status=status,
         created_ms=created_ms,
         completed=_count(metrics, METRIC_COMPLETED),
         failed=_count(metrics, METRIC_FAILED),

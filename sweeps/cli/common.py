@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keepgain.core.terminal import clean, shown
+
 
 def add_spec(parser: argparse.ArgumentParser) -> None:
     """The spec's file, and `--profile`."""
@@ -32,6 +34,21 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """`--address`, of commands that also look at jobs of `sweep submit`."""
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="a Ray cluster's dashboard, http://HOST:8265: look for the sweep's job there; not "
+        "needed where `sweep submit` was called",
+    )
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Prints a text as far as it may be shown (`core.terminal`), at once: logs are read live."""
+    print(shown(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
 def print_json(value: Any) -> None:
     """For programs: one document, nothing else on standard output."""
     json.dump(value, sys.stdout, indent=2, allow_nan=False)
@@ -42,8 +59,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns for people; no box, so that it can be piped."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(clean(name), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     console = Console(highlight=False, markup=False)
     console.print(table)

@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 
 from keepgain.core.errors import EXIT_OK
-from keepgain.sweeps.cli.common import add_store
+from keepgain.sweeps.cli.common import add_store, say
 
 EPILOG = """examples:
   sweep export last --to model                  # what the newest sweep has decided for
   sweep export ticket-routing-7f3a2c 3f9a1c --to model       # a confirmed trial of your choice
   sweep export last --to model --merge          # an adapter merged into its base
   sweep export last --to model --refit          # trained once more, on validation rows too
+  sweep export last --to s3://bucket/model      # with s3fs installed; its credentials, not the URL
 Only confirmed trials keep their weights, in the sweep's folder, until you remove it. The card,
 README.md, says what was measured, on how many items, and what was not tested.
 exit code: 0 it was written, 2 it cannot be (nothing was written)
@@ -35,7 +36,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "has decided for",
     )
     parser.add_argument(
-        "--to", type=Path, required=True, metavar="DIR", help="a new or an empty folder"
+        "--to",
+        required=True,
+        metavar="DIR",
+        help="a new or an empty folder, or a URL such as s3://bucket/folder",
     )
     parser.add_argument(
         "--merge",
@@ -54,6 +58,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Writes the folder and says what is in it."""
+    from keepgain.core.object_store import check_place
+    from keepgain.core.publish import located
     from keepgain.core.store.location import resolve_store
     from keepgain.sweeps.export import export
 
@@ -61,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
         resolve_store(args.store),
         args.sweep,
         args.trial,
-        args.to,
+        located(Path(), check_place(args.to, "--to", absolute=False)),
         merge=args.merge,
         refit=args.refit,
-        say=lambda line: print(line, flush=True),
+        say=say,
     )
     what = "an adapter, to be loaded on its base" if made.adapter else "a whole model"
     of = "a refit of run" if args.refit else "of run"
-    print(f"{made.folder}: {what}, {of} {made.run_key} of {made.sweep}; the card is README.md")
+    say(f"{made.place}: {what}, {of} {made.run_key} of {made.sweep}; the card is README.md")
     return EXIT_OK

@@ -1,11 +1,10 @@
 """`sweep import`: results from elsewhere into the same record."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from keepgain.core.errors import EXIT_OK
-from keepgain.sweeps.cli.common import add_store
+from keepgain.sweeps.cli.common import add_store, say
 
 SHOWN = 20
 LATEST = "last"
@@ -72,7 +71,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Reads, checks, and only then writes."""
     from keepgain.core.errors import UserError
-    from keepgain.core.store.location import redact, resolve_store
+    from keepgain.core.redaction import redact
+    from keepgain.core.store.location import resolve_store
     from keepgain.core.store.names import check_id
     from keepgain.sweeps.imported.options import columns_of
     from keepgain.sweeps.imported.read import read_table
@@ -107,16 +107,16 @@ def run(args: argparse.Namespace) -> int:
     written = save(location, imported.sweep)
     left_out = [*imported.faulty, *imported.superseded]
     for line in left_out[:SHOWN]:
-        print(f"sweep: left out: {line}", file=sys.stderr)
+        say(f"sweep: left out: {line}", error=True)
     if len(left_out) > SHOWN:
-        print(f"sweep: left out: {len(left_out) - SHOWN} more rows", file=sys.stderr)
+        say(f"sweep: left out: {len(left_out) - SHOWN} more rows", error=True)
     good = len(imported.sweep.runs) - len(imported.faulty)
     if not written:
-        print(f"{args.id}: already imported, with the same figures; nothing was written")
+        say(f"{args.id}: already imported, with the same figures; nothing was written")
         return EXIT_OK
     where = f"{len(rows)} read"
     where += f", {imported.unmet} not {' and '.join(args.where)}" if imported.unmet else ""
     where += f", {len(left_out)} left out" if left_out else ""
-    print(f"{args.id}: {good} row{'s' * (good != 1)} imported into {location.display} ({where})")
-    print(f"decide:  analyze {args.id}")
+    say(f"{args.id}: {good} row{'s' * (good != 1)} imported into {location.display} ({where})")
+    say(f"decide:  analyze {args.id}")
     return EXIT_OK

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_OK, UserError
 from keepgain.core.units import human_count, human_usd
-from keepgain.sweeps.cli.common import add_store, print_json, print_table
+from keepgain.sweeps.cli.common import add_store, print_json, print_table, say
 
 if TYPE_CHECKING:
     from keepgain.core.store.location import StoreLocation
@@ -17,6 +17,9 @@ EPILOG = """examples:
   sweep list --costs                   # tokens, hours and money of each sweep, and their sum
   sweep list --costs --by month        # or user, or any tag of the specs: --by team
   sweep list --costs --by tag:month    # a tag that is named like one of those
+
+Status: running, stale (its driver was killed), stopped (both go on with `sweep run`), finished,
+failed (stopped by itself, on a server that alone knows of it), unreadable.
 
 Costs come from the MLflow store alone: every stage, lost attempts included as far as they
 reported. A GPU-hour is an hour of one GPU held by a trial; money needs `prices:` in the spec.
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         print_json([asdict(s) for s in found])
         return EXIT_OK
     if not found:
-        print(f"no sweeps in {location.display}; `sweep run` makes one")
+        say(f"no sweeps in {location.display}; `sweep run` makes one")
         return EXIT_OK
     rows = [
         [s.id, s.status, s.stage or "-", _shown(s.completed), _shown(s.failed),
@@ -79,7 +82,7 @@ def _run_costs(location: "StoreLocation", by: str | None, *, as_json: bool) -> i
         print_json({"schema": 1, "sweeps": [asdict(c) for c in costs], **described})
         return EXIT_OK
     if not costs:
-        print(f"no sweeps in {location.display}; `sweep run` makes one")
+        say(f"no sweeps in {location.display}; `sweep run` makes one")
         return EXIT_OK
     figures = ["trials", "tokens", "GPU-hours", "CPU-hours", "money"]
     if by is None:
@@ -92,7 +95,7 @@ def _run_costs(location: "StoreLocation", by: str | None, *, as_json: bool) -> i
         rows.append(["all", str(whole.sweeps), *_figures(whole)])
         print_table([by, "sweeps", *figures], rows)
     if unpriced := sum(t.unpriced for t in totals):
-        print(f"{unpriced} without `prices.gpu_hour_usd`: not in the money")
+        say(f"{unpriced} without `prices.gpu_hour_usd`: not in the money")
     return EXIT_OK
 
 

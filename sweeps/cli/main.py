@@ -9,37 +9,42 @@ import sys
 from importlib import import_module
 
 from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
+from keepgain.core.terminal import show_faults_redacted, shown
 
 COMMANDS = (
-    "init", "check", "plan", "run", "list", "status", "stop", "pause", "add", "logs", "export",
-    "promote", "ui", "import_",
+    "init", "doctor", "check", "plan", "run", "submit", "list", "status", "stop", "pause", "add",
+    "logs", "export", "promote", "prune", "repair", "ui", "import_",
 )  # fmt: skip
 
 EPILOG = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
+  sweep doctor                    # this machine, or a cluster's nodes: what is wrong, and its fix
   sweep check sweep.yaml          # the data and the spec, before any spend
   sweep plan sweep.yaml           # trials, tokens, memory, time
   sweep run sweep.yaml            # run it; run it again to continue it
   sweep status last               # what is done, what failed and why
   sweep stop last                 # also: pause, resume, add
+  sweep repair last               # MLflow's record agrees with the ledger again
   sweep list --costs --by month   # tokens, hours, money
   sweep ui                        # the MLflow UI on this store
   sweep import t.csv --id paper --label run --objective acc:max:share   # results from elsewhere
   analyze last                    # which model size and settings to use
   sweep export last --to model    # the model that it decided for, with a model card
   sweep promote last              # the same into MLflow's model registry, as `champion`
-  ray job submit --working-dir . -- sweep run sweep.yaml --store /shared/keepgain
+  sweep prune last --dry-run      # large files that a decided sweep need not keep
+  sweep submit sweep.yaml --address http://HOST:8265 --store /shared/keepgain   # on a Ray cluster
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs one command, and turns errors into one line and an exit code."""
+    show_faults_redacted()
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
         return code
     except KeepgainError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(shown(f"sweep: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("sweep: interrupted.", file=sys.stderr)

@@ -63,10 +63,12 @@ def run(args: argparse.Namespace) -> int:
     if has_errors(findings):
         return EXIT_BAD_INPUT
     _check_warm_start(args, prepared)
+    store = resolve_store(args.store, create=True, make=False)
     plan = make_plan(
         prepared,
         measured=_measured(args, prepared),
         throughput_flops=args.tflops and args.tflops * 1e12,
+        folder=store.sweep_folder(prepared.sweep_id),
     )
     print(plan.model_dump_json(indent=2) if args.json else render_plan(plan))
     return EXIT_OK

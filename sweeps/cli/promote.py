@@ -3,7 +3,7 @@
 import argparse
 
 from keepgain.core.errors import EXIT_OK
-from keepgain.sweeps.cli.common import add_store
+from keepgain.sweeps.cli.common import add_store, say
 
 EPILOG = """examples:
   sweep promote last                               # what the newest sweep has decided for
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         alias=args.alias,
         merge=args.merge,
-        say=lambda line: print(line, flush=True),
+        say=say,
     )
     done = made.export
     what = "an adapter, to be loaded on its base" if done.adapter else "a whole model"
     new = "is new" if made.new else "had these weights already"
-    print(f"{made.name} version {made.version} {new}: run {done.run_key} of {done.sweep}, {what}")
-    print(f"models:/{made.name}@{made.alias}")
+    say(f"{made.name} version {made.version} {new}: run {done.run_key} of {done.sweep}, {what}")
+    say(f"models:/{made.name}@{made.alias}")
     return EXIT_OK

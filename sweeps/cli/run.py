@@ -1,11 +1,14 @@
 """`sweep run`: run a sweep, or continue it."""
 
 import argparse
+import os
 import shlex
 
 from keepgain.core.errors import EXIT_FAILED, EXIT_OK
-from keepgain.core.store.location import redact, store_text
-from keepgain.sweeps.cli.common import add_spec
+from keepgain.core.launch import PRIVATE_UMASK
+from keepgain.core.redaction import redact
+from keepgain.core.store.location import store_text
+from keepgain.sweeps.cli.common import add_spec, say
 
 EPILOG = """examples:
   sweep run sweep.yaml
@@ -19,6 +22,9 @@ With a server inside a Ray job, KEEPGAIN_WORK names the folder of ledger and che
 
 Running the same spec again continues it; what failed for want of a worker or of disk, and test
 scores without which nothing can be decided, are tried again.
+
+A record that MLflow has not taken to the end does not change the exit code: a warning says that it
+is degraded, and `sweep repair` sends the rest.
 
 Exit codes: 0 decided, 1 stopped (it says why), 2 input that cannot be used (nothing was written),
 130 interrupted, or ended by `sweep stop` (the same command continues).
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the sweep and ends with the commands that come next."""
     from keepgain.sweeps.run import RunOptions, run_sweep
 
+    os.umask(PRIVATE_UMASK)  # for the Ray that is started here, and its trials, as well
     outcome = run_sweep(
         RunOptions(
             spec=args.spec,
@@ -58,21 +65,17 @@ def run(args: argparse.Namespace) -> int:
         ),
         say,
     )
-    if outcome.trouble is not None:
-        say(f"warning: MLflow does not have the whole record ({outcome.trouble})")
-        say(f"         it is kept in {outcome.folder / 'spool'}; run again to ship the rest")
     asked, _ = store_text(args.store)
     where = f" --store {shlex.quote(redact(asked))}" if asked else ""
+    if outcome.trouble is not None:
+        say(f"warning: degraded: MLflow does not have the whole record ({outcome.trouble})")
+        say(f"         `analyze` reads {outcome.folder}, which is whole; once MLflow is back:")
+        say(f"sweep repair {outcome.sweep_id}{where}")
     if outcome.exit_code in (EXIT_OK, EXIT_FAILED):
         say("")
         say(f"analyze {outcome.sweep_id}{where}")
         say(f"sweep ui {outcome.sweep_id}{where}")
     return outcome.exit_code
-
-
-def say(text: str) -> None:
-    """One line, at once: a job's log is read while it runs."""
-    print(text, flush=True)
 
 
 def _count(text: str) -> int:

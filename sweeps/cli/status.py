@@ -3,11 +3,15 @@
 import argparse
 
 from keepgain.core.errors import EXIT_OK
-from keepgain.sweeps.cli.common import add_sweep, print_json, print_table
+from keepgain.sweeps.cli.common import add_address, add_sweep, print_json, print_table, say
 
 EPILOG = """examples:
   sweep status                      # the newest sweep of the store
   sweep status ticket-routing-7f3a2c --json
+  sweep status last --address http://HOST:8265   # of a cluster, from a machine outside of it
+
+Of a sweep that `sweep submit` has started and whose folder is not here: its Ray job, and what
+MLflow says where the store is a server that can be reached.
 """
 
 
@@ -20,6 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sweep(parser)
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
@@ -29,19 +34,25 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from keepgain.core.status import Stage
-    from keepgain.core.store.location import resolve_store
+    from keepgain.sweeps.cli import away
     from keepgain.sweeps.overview import ago, counts, failures, find_summary, read_runs
+    from keepgain.sweeps.submitted import Away, locate
 
-    location = resolve_store(args.store)
-    summary = find_summary(location, args.sweep)
+    found = locate(args.sweep, args.store, args.address)
+    if isinstance(found, Away):
+        return away.status(found.job, as_json=args.json)
+    location = found.location
+    summary = find_summary(location, found.sweep)
     folder = location.sweep_folder(summary.id)
     runs = read_runs(folder)
     stages, failed = counts(runs), failures(runs)
     if args.json:
         print_json({**asdict(summary), "runs": stages, "failures": [asdict(f) for f in failed]})
         return EXIT_OK
-    print(f"{summary.id}: {summary.status}, begun {ago(summary.created_ms / 1000)}")
-    print(f"store {location.display}, files {folder}")
+    say(f"{summary.id}: {summary.status}, begun {ago(summary.created_ms / 1000)}")
+    if summary.status == "stale":
+        say("its driver was killed: `sweep run` goes on, `sweep repair` tidies up in MLflow")
+    say(f"store {location.display}, files {folder}")
     statuses = sorted({s for c in stages.values() for s in c})
     rows = [
         [stage, *(str(stages[stage].get(s, 0)) for s in statuses)]
@@ -50,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
     ]
     print_table(["stage", *statuses], rows)
     for failure in failed:
-        print(f"failed: {failure.model} {failure.run_key}: {failure.cause}: {failure.reason}")
+        say(f"failed: {failure.model} {failure.run_key}: {failure.cause}: {failure.reason}")
     return EXIT_OK

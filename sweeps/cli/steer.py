@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keepgain.core.errors import EXIT_FAILED, EXIT_OK, UserError
 from keepgain.sweeps import steering
+from keepgain.sweeps.cli.common import say
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import Steered, driver_of, read_events
 
@@ -38,26 +39,26 @@ def give(
         )
     driver = driver_of(ledger)
     if driver is None and do != "add":
-        print(f"no driver works on {folder.name} now, so nobody listens")
-        print("`sweep run` with its spec continues it; `sweep status` shows where it stands")
+        say(f"no driver works on {folder.name} now, so nobody listens")
+        say("`sweep run` with its spec continues it; `sweep status` shows where it stands")
         return EXIT_FAILED
     command = steering.send(folder, do, trial=trial, configs=configs)
     if driver is None:
-        print(f"no driver works on {folder.name} now: kept for the next `sweep run`")
+        say(f"no driver works on {folder.name} now: kept for the next `sweep run`")
         return EXIT_OK
     deadline = time.monotonic() + wait_seconds
     while steering.is_waiting(folder, command):
         if time.monotonic() > deadline or driver_of(ledger) is None:
             if do == "add":
-                print("not taken up yet: kept for this driver, or for the next `sweep run`")
+                say("not taken up yet: kept for this driver, or for the next `sweep run`")
                 return EXIT_OK
             steering.withdraw(folder, command)
-            print(f"{driver} did not answer within {wait_seconds:g} s; the command is withdrawn")
+            say(f"{driver} did not answer within {wait_seconds:g} s; the command is withdrawn")
             return EXIT_FAILED
         time.sleep(0.2)
     for event in reversed(read_events(ledger)):
         if isinstance(event, Steered) and event.id == command.id:
-            print(event.outcome)
+            say(event.outcome)
             return EXIT_OK if event.done else EXIT_FAILED
-    print("the driver could not read the command; its output says why")
+    say("the driver could not read the command; its output says why")
     return EXIT_FAILED

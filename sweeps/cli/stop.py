@@ -4,12 +4,16 @@ import argparse
 from pathlib import Path
 
 from keepgain.core.errors import UserError
-from keepgain.sweeps.cli.common import add_sweep
+from keepgain.sweeps.cli.common import add_address, add_sweep
 from keepgain.sweeps.cli.steer import EXIT_CODES
 
 EPILOG = f"""examples:
   sweep stop last                       # what runs is interrupted; `sweep run` continues it
   sweep stop ticket-routing-7f3a2c --trial 3f9a1c   # one trial, by the first digits of its key
+
+Of a sweep that `sweep submit` has started and whose folder is not here, the Ray job is stopped:
+its driver gets SIGTERM, and SIGKILL three seconds later unless the cluster says otherwise
+(RAY_JOB_STOP_WAIT_TIME_S).
 
 The sweep may run in another process, or on another machine that shares the store's folder.
 A trial ends as pruned: the sampler learns that it was stopped, and it is never ranked.
@@ -26,17 +30,28 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sweep(parser)
+    add_address(parser)
     parser.add_argument("--trial", metavar="KEY", help="first digits of a run key")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Sends the command and waits for the answer."""
-    from keepgain.core.store.location import resolve_store
+    from keepgain.sweeps.cli import away
     from keepgain.sweeps.cli.steer import give
     from keepgain.sweeps.overview import find_sweep
+    from keepgain.sweeps.submitted import Away, locate
 
-    folder = find_sweep(resolve_store(args.store), args.sweep)
+    found = locate(args.sweep, args.store, args.address)
+    if isinstance(found, Away):
+        if args.trial is not None:
+            raise UserError(
+                "a single trial is stopped through the sweep's folder, which is not here.",
+                where="--trial",
+                hint="Give the command where the folder is mounted.",
+            )
+        return away.stop(found.job)
+    folder = find_sweep(found.location, found.sweep)
     if args.trial is None:
         return give(folder, "stop")
     return give(folder, "stop_trial", trial=open_trial(folder, args.trial))

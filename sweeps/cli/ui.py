@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_OK
-from keepgain.sweeps.cli.common import add_sweep
+from keepgain.sweeps.cli.common import add_sweep, say
 
 if TYPE_CHECKING:
     from keepgain.core.store.location import StoreLocation
@@ -31,31 +31,31 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C."""
     from keepgain.core.store.location import resolve_store
-    from keepgain.core.store.server import start_ui, stop_ui
+    from keepgain.core.store.server import start_ui, stop_server
     from keepgain.sweeps.overview import find_sweep
 
     location = resolve_store(args.store)
     sweep_id = find_sweep(location, args.sweep).name
-    print("starting MLflow (some ten seconds) ...", flush=True)
+    say("starting MLflow (some ten seconds) ...")
     process, url = start_ui(location, args.port)
     if process is None:
-        print(f"the store is a server with its own UI: {url}")
+        say(f"the store is a server with its own UI: {url}")
         _say_links(url, location, sweep_id)
         return EXIT_OK
     try:
-        print(f"MLflow: {url}")
+        say(f"MLflow: {url}")
         _say_links(url, location, sweep_id)
-        print("Ctrl-C ends it.", flush=True)
+        say("Ctrl-C ends it.")
         process.wait()
     except KeyboardInterrupt:
         pass  # how one leaves a server
     finally:
-        stop_ui(process)
+        stop_server(process)
     return EXIT_OK
 
 
 def _say_links(url: str, location: "StoreLocation", sweep_id: str) -> None:
-    from keepgain.core.store.server import comparison_url, runs_url
+    from keepgain.core.store.links import comparison_url, runs_url
 
-    print(f"all runs of {sweep_id}: {runs_url(url, location, sweep_id)}")
-    print(f"its search trials compared: {comparison_url(url, location, sweep_id)}")
+    say(f"all runs of {sweep_id}: {runs_url(url, location, sweep_id)}")
+    say(f"its search trials compared: {comparison_url(url, location, sweep_id)}")

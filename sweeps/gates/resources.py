@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.launch import Placement
 from keepgain.sweeps.gates.findings import Finding
 
 
@@ -21,6 +22,8 @@ class Machine:
     """Of the smallest GPU; None: no GPU, or not known."""
     gpu_name: str | None = None
     """Model of the first GPU; None: no GPU, or not known."""
+    nodes: int = 1
+    """More for a cluster of machines."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def plan_slots(
     gpus_per_trial: float | None = None,
     slots: int | None = None,
     workers_per_trial: int = 1,
+    placement: Placement = "strict_pack",
 ) -> Slots:
     """As many trials at a time as fit, or as are asked for.
 
@@ -61,14 +65,23 @@ def plan_slots(
     cpus = cpus_per_trial if cpus_per_trial is not None else float(workers_per_trial)
     default_gpus = float(workers_per_trial) if machine.gpus else 0.0
     gpus = gpus_per_trial if gpus_per_trial is not None else default_gpus
-    if workers_per_trial > 1 and 0 < gpus < workers_per_trial:
+    if workers_per_trial > 1 and gpus not in (0, workers_per_trial):
         raise UserError(
             f"{workers_per_trial} processes of one trial share {gpus:g} GPUs; each needs one.",
             where="resources.gpus_per_trial",
-            hint=f"Set it to {workers_per_trial}, or lower workers_per_trial.",
+            hint=f"Set it to {workers_per_trial}, or change workers_per_trial.",
+        )
+    if placement == "strict_spread" and workers_per_trial > machine.nodes:
+        raise UserError(
+            f"{workers_per_trial} workers on {workers_per_trial} different machines, and this is "
+            "one machine.",
+            where="resources.placement",
+            hint="Set it to `pack`, or run on a Ray cluster (`--address`, RAY_ADDRESS).",
         )
     by_cpu = int(machine.cpus / cpus + 1e-9)
-    by_gpu = int(machine.gpus / gpus + 1e-9) if gpus else None
+    by_gpu = None
+    if gpus:  # a share of a GPU lies whole on one
+        by_gpu = machine.gpus * int(1 / gpus + 1e-9) if gpus < 1 else int(machine.gpus / gpus)
     fit = by_cpu if by_gpu is None else min(by_cpu, by_gpu)
     wanted = slots or 1
     if fit < wanted:
@@ -100,6 +113,7 @@ def check_resources(
     gpus_per_trial: float | None,
     slots: int | None,
     workers_per_trial: int,
+    placement: Placement = "strict_pack",
 ) -> list[Finding]:
     """An error if the trials do not fit on this machine; a Ray cluster is not looked at here."""
     if os.environ.get("RAY_ADDRESS"):
@@ -118,6 +132,7 @@ def check_resources(
             gpus_per_trial=gpus_per_trial,
             slots=slots,
             workers_per_trial=workers_per_trial,
+            placement=placement,
         )
     except UserError as error:
         return [

@@ -5,8 +5,8 @@ Counts follow from the spec; time and money rest on a speed, and every speed say
 """
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from keepgain.core.errors import UserError
 from keepgain.core.hardware import cpu_label
@@ -15,8 +15,9 @@ from keepgain.core.status import Stage
 from keepgain.core.units import human_bytes
 from keepgain.sweeps.gates.resources import Machine, Slots, detect_machine, plan_slots
 from keepgain.sweeps.limits import Planned, limit_lines
-from keepgain.sweeps.plan.course import finalists_of, stages_of, trials_of
+from keepgain.sweeps.plan.course import stages_of, trials_of
 from keepgain.sweeps.plan.devices import device
+from keepgain.sweeps.plan.disk import NEARLY_FULL, DiskPart, check_disk, disk_parts, free_bytes
 from keepgain.sweeps.plan.measured import Measured
 from keepgain.sweeps.plan.speed import Hardware
 from keepgain.sweeps.plan.stages import Amount, StagePlan
@@ -26,17 +27,6 @@ from keepgain.sweeps.spec import spec_space
 
 START_SECONDS = 15.0
 """Ray and the first worker: 10 to 20 s measured."""
-RECORD_BYTES = 300_000
-"""Of a run, for item scores, log and MLflow: 0.2 to 0.3 MB measured."""
-NEARLY_FULL = 0.8
-
-
-class DiskPart(StrictModel):
-    """What lies on disk at most."""
-
-    what: str
-    bytes: int
-    arithmetic: str
 
 
 class Plan(StrictModel):
@@ -67,6 +57,7 @@ class Plan(StrictModel):
     """Of one GPU, or of this machine; None: not known."""
     disk: tuple[DiskPart, ...]
     disk_free_bytes: int
+    """Where the sweep's folder will be."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -81,6 +72,7 @@ def make_plan(
     *,
     measured: Sequence[Measured] = (),
     throughput_flops: float | None = None,
+    folder: Path | None = None,
 ) -> Plan:
     """Plans the sweep on a machine.
 
@@ -90,6 +82,7 @@ def make_plan(
         measured: Speeds that the store knows.
         throughput_flops: Training FLOP/s of one trial as the user states it; None: as measured,
             else guessed.
+        folder: Of the sweep, existing or not; None: the spec's.
 
     Raises:
         UserError: A trial, the slots or the disk do not fit; the message shows the sums.
@@ -110,8 +103,8 @@ def make_plan(
         name: sum((getattr(s, name) for s in stages), start)
         for name in ("least", "expected", "most")
     }
-    disk, free = _disk(prepared, models, stages), shutil.disk_usage(prepared.loaded.folder).free
-    _check_disk(prepared, disk, free)
+    folder, disk = folder or prepared.loaded.folder, disk_parts(prepared, models, stages)
+    warnings += check_disk(disk, folder)
     points = space.grid_points()
     most = max(trials_of(prepared).values())
     if points is not None and points < most:
@@ -135,7 +128,7 @@ def make_plan(
         limits=_limits(prepared, search, hardware.gpus),
         memory_available_bytes=available,
         disk=disk,
-        disk_free_bytes=free,
+        disk_free_bytes=free_bytes(folder),
         warnings=warnings,
     )
 
@@ -156,6 +149,7 @@ def slots_of(prepared: Prepared, machine: Machine) -> tuple[Slots, tuple[str, ..
         gpus_per_trial=resources.gpus_per_trial,
         slots=resources.slots,
         workers_per_trial=resources.workers_per_trial,
+        placement=resources.placement,
     )
     return slots, ()
 
@@ -215,42 +209,6 @@ def _check_memory(
             if need > NEARLY_FULL * available:
                 warnings += (f"{what}; the estimate may be off by some tens of percent.",)
     return warnings
-
-
-def _disk(
-    prepared: Prepared, models: Sequence[ModelPlan], stages: Sequence[StagePlan]
-) -> tuple[DiskPart, ...]:
-    """Checkpoints of paused trials, tuned weights of confirmed runs, and the record."""
-    trials, finalists = trials_of(prepared), finalists_of(prepared, models, rival=True)
-    seeds = prepared.spec.confirm.most
-    paused = len(prepared.rungs) > 1
-    parts = []
-    for m in models:
-        dearest = max(m.methods, key=lambda p: p.checkpoint_bytes)
-        if paused:
-            parts.append(
-                _disk_part(f"{m.model} checkpoints", trials[m.model], dearest.checkpoint_bytes)
-            )
-        count = finalists[m.model] * seeds
-        parts.append(_disk_part(f"{m.model} tuned weights", count, dearest.export_bytes))
-    parts.append(_disk_part("record", sum(s.most.runs for s in stages), RECORD_BYTES))
-    return tuple(parts)
-
-
-def _disk_part(what: str, count: int, each: int) -> DiskPart:
-    return DiskPart(what=what, bytes=count * each, arithmetic=f"{count} × {human_bytes(each)}")
-
-
-def _check_disk(prepared: Prepared, disk: Sequence[DiskPart], free: int) -> None:
-    total = sum(part.bytes for part in disk)
-    if total > free:
-        sums = "\n".join(f"{human_bytes(p.bytes):>9}  {p.what}: {p.arithmetic}" for p in disk)
-        raise UserError(
-            f"the sweep may keep {human_bytes(total)} on disk, and {human_bytes(free)} are free at "
-            f"{prepared.loaded.folder}:\n{sums}\n",
-            where="disk",
-            hint="Free some space, or lower trials_per_model, confirm.seeds or the rungs.",
-        )
 
 
 def _usd(prepared: Prepared, gpu_hours: float) -> float | None:

@@ -38,7 +38,9 @@ def render_plan(plan: Plan) -> str:
     if plan.memory_available_bytes is not None:
         kind = "a GPU" if plan.gpus_per_trial else "this machine"
         lines.append(f"memory  {human_bytes(plan.memory_available_bytes)} on {kind}")
-    parts = "; ".join(f"{p.what} {p.arithmetic}" for p in plan.disk)
+    parts = "; ".join(
+        f"{p.what} {p.arithmetic}" + (f" at {p.place}" if p.place else "") for p in plan.disk
+    )
     lines.append(
         f"disk    at most {human_bytes(plan.disk_bytes)} ({parts}); "
         f"{human_bytes(plan.disk_free_bytes)} are free"

@@ -137,5 +137,6 @@ def _bounds(raw: Any, form: str, where: str) -> tuple[float, float]:
 
 def _number(raw: Any, what: str, where: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise UserError(f"`{what}` needs a finite number (given: {raw!r}).", where=where)
+        hint = "A number stands without quotes." if isinstance(raw, str) else None
+        raise UserError(f"`{what}` needs a finite number (given: {raw!r}).", where=where, hint=hint)
     return raw

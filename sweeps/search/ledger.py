@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from keepgain.core.config import Arm
 from keepgain.core.errors import UserError
 from keepgain.core.record import LookRecord, Origin, RungReport, RunKind
+from keepgain.core.redaction import redact
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 
@@ -219,6 +220,10 @@ Event = (
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
+_SAID = ("reason", "note", "outcome")
+"""Fields of events with what exceptions and people say."""
+
+
 class Ledger:
     """An open ledger, owned by this process until it is closed. Thread-safe.
 
@@ -275,7 +280,8 @@ class Ledger:
         Raises:
             OSError: It could not be written; the ledger is then as it was before.
         """
-        event = event.model_copy(update={"at": self.now()})
+        said = {k: redact(v) for k in _SAID if isinstance(v := getattr(event, k, None), str)}
+        event = event.model_copy(update={"at": self.now(), **said})
         line = memoryview(event.model_dump_json().encode() + b"\n")
         with self._mutex:
             start = os.lseek(self._descriptor, 0, os.SEEK_CUR)

@@ -8,6 +8,7 @@ from keepgain.core.config import run_key
 from keepgain.core.status import Stage
 from keepgain.core.work import TrainRequest
 from keepgain.sweeps.job import Job
+from keepgain.sweeps.kept_files import checkpoint_base
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.stratum import Draw
@@ -39,6 +40,7 @@ def search_job(prepared: Prepared, folder: Path, draw: Draw) -> Job:
         seed=seed,
         rung=0,
         sweep_folder=str(folder),
+        checkpoints=checkpoint_base(prepared),
         interpolate=prepared.spec.training.interpolate,
     )
     return Job("search", label, asked, request)
@@ -98,7 +100,12 @@ def _replicate(prepared: Prepared, folder: Path, searched: Asked, k: int) -> Job
         }
     )
     request = TrainRequest(
-        config=config, seed=seeds[k], rung=0, sweep_folder=str(folder), keep_model=True
+        config=config,
+        seed=seeds[k],
+        rung=0,
+        sweep_folder=str(folder),
+        checkpoints=checkpoint_base(prepared),
+        keep_model=True,
     )
     label = f"{searched.model} {describe(searched.params)} seed {k + 1}"
     return Job("confirm", label, asked, request)

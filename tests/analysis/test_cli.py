@@ -73,6 +73,7 @@ def test_list_and_plot(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and (store / "front.png").exists() and "wrote" in err
 
 
+@pytest.mark.fault("M43")
 def test_an_unknown_id_names_the_store_and_the_nearest(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_below_a_size_that_stands_the_error_is_not_halved() -> None:
     assert [s.confidence for s in climb(m, Question(max_forgetting=0.05))] == [0.95] * 3
 
 
+@pytest.mark.fault("N7")
 def test_the_candidate_is_the_best_within_the_limit_else_the_least_forgetting() -> None:
     m = measures(
         {

@@ -81,6 +81,7 @@ def test_items_are_paired_by_id_whatever_their_order() -> None:
         (None, "no scores on facts"),
     ],
 )
+@pytest.mark.fault("N3")
 def test_unusable_scores_leave_with_a_reason(new: ItemScores | None, said: str) -> None:
     evidence = change_items(small(), "t1-s100", "facts", new)
     assert said in reasons(evidence) and "t1: seed 100: test:" in reasons(evidence)
@@ -104,6 +105,7 @@ def test_a_test_score_without_training_tokens_is_the_finished_model_s() -> None:
         ({"tokens": 300}, "truncated: trained on 300 of 1,000 tokens"),
     ],
 )
+@pytest.mark.fault("N9", "N1")
 def test_runs_that_did_not_finish_are_never_compared(changes: dict[str, object], said: str) -> None:
     evidence = change_run(small(), "t2-s0", **changes)
     assert reasons(evidence) == f"t2: {said}"
@@ -111,6 +113,7 @@ def test_runs_that_did_not_finish_are_never_compared(changes: dict[str, object],
     assert not t2.scores
 
 
+@pytest.mark.fault("N9")
 def test_only_the_last_rung_counts() -> None:
     evidence = small()
     early = scores("facts", "validation", [0.0] * 20, tokens=100)
@@ -122,6 +125,7 @@ def test_only_the_last_rung_counts() -> None:
                 assert np.array_equal(values, new.scores[split][suite])
 
 
+@pytest.mark.fault("P1")
 def test_a_run_shipped_twice_counts_once() -> None:
     evidence = small()
     twice = evidence.sweep.model_copy(update={"runs": evidence.sweep.runs * 2})

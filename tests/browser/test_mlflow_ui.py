@@ -12,9 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 from keepgain.core.record import Evidence
 from keepgain.core.status import Stage
 from keepgain.core.store.client import new_client
+from keepgain.core.store.links import comparison_url
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.reader import mlflow_sweeps
-from keepgain.core.store.server import comparison_url, start_ui, stop_ui
+from keepgain.core.store.server import start_ui, stop_server
 from keepgain.sweeps.iterate import DECISION
 from tests.browser.chromium import new_page
 from tests.browser.example_store import example_store
@@ -50,7 +51,7 @@ def shown(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         yield Shown(url, location, evidence, parent.info.run_id, parent.info.experiment_id)
     finally:
-        stop_ui(process)
+        stop_server(process)
 
 
 @pytest.fixture

@@ -2,10 +2,15 @@
 
 import json
 import os
+import socket
 import sys
 import time
 
-NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+NAMES = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("GLOO_SOCKET_IFNAME", "CUDA_VISIBLE_DEVICES"),
+)
+PORT_TAKEN = 98
 
 
 def main() -> None:
@@ -22,6 +27,14 @@ def main() -> None:
                 os.kill(os.getpid(), message["signal"])
             case "hang":
                 time.sleep(600)
+            case "work":
+                until = time.monotonic() + message["seconds"]
+                while time.monotonic() < until:
+                    time.sleep(0.1)
+                    replies.write("\n")
+                    replies.flush()
+            case "listen" if rank == 0:
+                listen()
             case "print":
                 print(message["text"], flush=True)
         reply = {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), **message}
@@ -29,6 +42,15 @@ def main() -> None:
         reply["failed"] = message.get("fail") == rank
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
+
+
+def listen() -> None:
+    """As rank 0 of a process group does."""
+    with socket.socket() as server:
+        try:
+            server.bind(("", int(os.environ["MASTER_PORT"])))
+        except OSError:
+            sys.exit(PORT_TAKEN)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keepgain.cluster.process import WorkerLost
-from keepgain.cluster.ranks import Ranks
-from keepgain.core.launch import LaunchSpec
+from keepgain.cluster.rank_actor import interface_of
+from keepgain.cluster.ranks import Place, Ranks, rank_environments
+from keepgain.core.launch import LaunchSpec, free_port
 
 ROOT = Path(__file__).parents[2]
 ENTRY = "tests.cluster.echo_worker"
@@ -178,12 +181,91 @@ def test_a_rank_that_fails_ends_the_ranks_that_would_wait_for_it(start: Start) -
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.fault("P3")
 def test_a_rank_that_is_lost_takes_the_others_with_it(start: Start) -> None:
     ranks = start(world_size=2)
     pid = ranks.request({"do": "say"})["pid"]
     with pytest.raises(WorkerLost, match="signal SIGKILL"):
         ranks.request({"do": "hang", "unless": 1, "then": {"do": "kill", "signal": 9}})
     assert gone(pid)
+
+
+@pytest.mark.fault("P4")
+def test_a_stopped_rank_is_found_by_its_silence_and_ends_the_others(start: Start) -> None:
+    ranks = start(world_size=2, hang_seconds=2)
+    pids = [rank.pid for rank in ranks._ranks]
+    os.kill(pids[1], signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(WorkerLost, match="no sign of life of rank 1 for 2 s"):
+        ranks.request({"do": "work", "seconds": 60})
+    assert 2 <= time.monotonic() - began < 20
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_worker_that_gives_signs_of_life_may_take_its_time(start: Start) -> None:
+    worker = start(hang_seconds=1)
+    assert worker.request({"do": "work", "seconds": 3})["seconds"] == 3
+    time.sleep(1.5)  # idle is not hung
+    assert worker.request({"do": "say"})["pid"] == worker.pid
+    with pytest.raises(WorkerLost, match="no sign of life of rank 0 for 1 s"):
+        worker.request({"do": "hang"})
+
+
+@pytest.mark.fault("R8")
+def test_a_taken_port_is_given_up_for_another(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        offered = iter([taken, taken, free_port(), free_port()])
+        monkeypatch.setattr("keepgain.cluster.ranks.free_port", lambda: next(offered))
+        ranks = start(world_size=2)
+        first = [rank.pid for rank in ranks._ranks]
+        reply = ranks.request({"do": "listen"})
+        assert reply["env"]["MASTER_PORT"] not in (None, str(taken))
+        assert reply["pid"] == ranks.pid not in first
+        assert all(gone(pid) for pid in first)
+
+
+def test_a_port_that_stays_taken_is_an_error_and_no_loop(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setattr("keepgain.cluster.ranks.free_port", lambda: taken)
+        with pytest.raises(WorkerLost, match=r"rank 0: .*exit code 98"):
+            start(world_size=2).request({"do": "listen"})
+
+
+def test_ranks_are_counted_by_node_and_meet_at_rank_0() -> None:
+    """Two of Ray's nodes on one machine share its address."""
+    a, b = Place("a", "10.0.0.1", ("2",), "eth0"), Place("b", "10.0.0.1", ("5",), "eth0")
+    a2, b2 = replace(a, gpus=("3",)), replace(b, gpus=("1",))
+    envs = rank_environments([a, a2, b, b2], 4711)
+    keys = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CUDA_VISIBLE_DEVICES")
+    assert [tuple(e[k] for k in keys) for e in envs] == [
+        ("0", "0", "2", "2,3"),
+        ("1", "1", "2", "2,3"),
+        ("2", "0", "2", "5,1"),
+        ("3", "1", "2", "5,1"),
+    ]
+    assert {(e["MASTER_ADDR"], e["MASTER_PORT"]) for e in envs} == {("10.0.0.1", "4711")}
+    assert {(e["WORLD_SIZE"], e["GLOO_SOCKET_IFNAME"]) for e in envs} == {("4", "eth0")}
+
+
+def test_ranks_of_one_node_meet_on_the_loopback() -> None:
+    one, two = rank_environments([Place("a", "10.0.0.1"), Place("a", "10.0.0.1")], 1)
+    assert one["MASTER_ADDR"] == two["MASTER_ADDR"] == "127.0.0.1"
+    assert "CUDA_VISIBLE_DEVICES" not in one and "GLOO_SOCKET_IFNAME" not in one
+
+
+def test_the_interface_of_an_address_is_found_among_those_of_the_machine() -> None:
+    assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("192.0.2.1") is None
 
 
 def test_a_single_process_is_told_nothing_of_ranks(start: Start) -> None:

@@ -6,20 +6,20 @@ import time
 
 import pytest
 
+from keepgain.cluster.placement import Node
 from keepgain.cluster.ray_cluster import (
     JOB_CONFIG_VARIABLE,
-    Cluster,
     inside_ray_job,
     require_listening,
     slots,
     submission_id,
 )
 from keepgain.core.errors import UserError
-from keepgain.core.launch import ResourceRequest
+from keepgain.core.launch import Footprint, ResourceRequest
 
 
-def cluster(cpus: float, gpus: float = 0.0) -> Cluster:
-    return Cluster("a test's", cpus=cpus, gpus=gpus, nodes=1, is_local=True)
+def asks(cpus: float, gpus: float) -> Footprint:
+    return Footprint(bundle=ResourceRequest(cpus=cpus, gpus=gpus))
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,11 @@ def test_as_many_trials_as_the_scarcest_resource_allows(
     count: int,
     why: str,
 ) -> None:
-    found = slots(cluster(*have), ResourceRequest(cpus=need[0], gpus=need[1]), wanted)
+    found = slots((Node(*have),), asks(*need), wanted)
     assert (found.count, found.why) == (count, why)
 
 
+@pytest.mark.fault("P14")
 @pytest.mark.parametrize(
     ("have", "need", "words"),
     [
@@ -60,7 +61,7 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
     have: tuple[float, float], need: tuple[float, float], words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as caught:
-        slots(cluster(*have), ResourceRequest(cpus=need[0], gpus=need[1]))
+        slots((Node(*have),), asks(*need))
     assert caught.value.exit_code == 2
 
 

@@ -5,10 +5,20 @@ from pathlib import Path
 import pytest
 
 from keepgain.core.errors import EXIT_BAD_INPUT, UserError
-from keepgain.core.yaml_io import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, load_yaml, parse_yaml
+from keepgain.core.yaml_io import (
+    MAX_ALIASES,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    load_yaml,
+    parse_yaml,
+)
 
 BOMB = "a: &a [x, x]\n" + "".join(
     f"b{i}: &b{i} [{', '.join([f'*b{i - 1}' if i else '*a'] * 9)}]\n" for i in range(9)
+)
+NARROW = "a0: &a0 [x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 3)}]\n" for i in range(1, 16)
 )
 
 
@@ -29,6 +39,14 @@ BOMB = "a: &a [x, x]\n" + "".join(
         ("? [a, b]\n: 1\n", "s.yaml:1", "plain text"),
         ("a: *unknown\n", "s.yaml:1", "not readable as YAML"),
         ("a: " + "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), "s.yaml", "levels deep"),
+        (NARROW, "s.yaml", f"more than {MAX_NODES} values"),  # 28, within the cap of aliases
+        ("a: &a {b: *a}", "s.yaml", "levels deep"),
+        ("a: " + "9" * 5000, "s.yaml", "cannot be read"),
+        ("a: !!int x\n", "s.yaml", "cannot be read"),
+        ("a: 1\nb: !!timestamp 2024-99-99\n", "s.yaml:2", "!!timestamp is not allowed"),
+        ("a: !!python/name:os.system\n", "s.yaml:1", "!!python/name"),
+        ("a: !!set {x, y}\n", "s.yaml:1", "!!set is not allowed"),
+        ("a: !secret x\n", "s.yaml:1", "!secret is not allowed"),
         ("a: " + "[" * 50_000, "s.yaml", "nested too deeply|levels deep|not readable"),
     ],
 )

@@ -14,17 +14,21 @@ import yaml
 from safetensors.torch import load_file
 
 from keepgain.core.config import EarlyStopping, ModelRef
+from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
+from keepgain.core.object_store import files_of
+from keepgain.core.publish import fetch, publish, remove, verify
 from keepgain.core.record import RungReport
 from keepgain.core.status import Stage, TrialStatus
+from keepgain.core.store.location import resolve_store
 from keepgain.core.store.record_files import save_folder
 from keepgain.sweeps.base_models import FILES
 from keepgain.sweeps.cli.main import main
+from keepgain.sweeps.export import export as export_model
 from keepgain.sweeps.iterate import CARD, DECISION
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import Asked, Finished, Ledger, Rung
 from keepgain.sweeps.stages.decide import write_decision
-from keepgain.trainers.checkpoint import publish, verify
 from tests.analysis.evidence import Trial, base, build
 from tests.sweeps.tiny_models import make_model
 from tests.trainers import tiny
@@ -185,6 +189,35 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
     assert export(store, *words, "--to", tmp_path / "m") == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_a_model_goes_to_a_url_whole_and_once(store: Path, tmp_path: Path) -> None:
+    """Readers look at its manifest, and find the folder of files that it names."""
+    location, url = resolve_store(str(store)), f"memory://{tmp_path.name}/model"
+    made = export_model(location, "last", "best", url)
+    assert made.place.startswith(f"{url}/attempt-")
+    assert files_of(url) == made.place
+    verify(fetch(url, tmp_path / "copy"))
+    kept = store / "sweeps" / SWEEP / "runs" / "t1-s100" / "model"
+    weights = (tmp_path / "copy" / "model.safetensors").read_bytes()
+    assert weights == (kept / "model.safetensors").read_bytes()
+    assert "`toy-123456`" in (tmp_path / "copy" / "README.md").read_text()
+    with pytest.raises(UserError, match="something is there already"):
+        export_model(location, "last", "best", url)
+    remove(url)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("s3://key:canary@bucket/x", "credentials"),
+        ("http://host/x", "unknown protocol"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(store: Path, capsys, to: str, said: str) -> None:
+    assert export(store, "last", "--to", to) == 2
+    err = capsys.readouterr().err
+    assert said in err and "canary" not in err and err.count("\n") == 1
 
 
 def test_a_folder_that_is_taken_stays_as_it_is(

@@ -10,6 +10,7 @@ import pytest
 
 from keepgain.core.config import run_key
 from keepgain.core.errors import UserError
+from keepgain.core.publish import publish
 from keepgain.core.status import Stage
 from keepgain.sweeps.check import check
 from keepgain.sweeps.iterate import DECISION, find_start
@@ -17,7 +18,6 @@ from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.reuse import LEDGER_NAME, finished_elsewhere
 from keepgain.sweeps.search.ledger import Reused
 from keepgain.sweeps.spec import load_spec
-from keepgain.trainers.checkpoint import publish
 from tests.sweeps.test_program import Sweep, edit
 from tests.sweeps.tiny_models import make_model, make_world
 

@@ -200,7 +200,7 @@ class Sweep:
         said: Counter[str] = Counter()
         for line in lines:
             event = json.loads(line)
-            event.pop("time_ms")
+            del event["time_ms"], event["attempt"]
             if event["run_key"] == "parent" or event["event"] == "start":
                 continue  # counts of trials so far, and what may be repeated
             if any(k.startswith("keepgain.execution") for k in event.get("tags", {})):
@@ -264,6 +264,7 @@ def test_no_optuna_trial_is_left_running(undisturbed: Sweep) -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 3, 5])
+@pytest.mark.fault("N10")
 def test_the_number_of_slots_changes_nothing(
     world: Path, tmp_path: Path, undisturbed: Sweep, slots: int
 ) -> None:
@@ -272,6 +273,7 @@ def test_the_number_of_slots_changes_nothing(
 
 
 @pytest.mark.parametrize(("spool", "stride"), [("nothing was said", 1), ("everything was said", 4)])
+@pytest.mark.fault("P5")
 def test_continued_at_any_line_of_the_ledger_the_sweep_ends_alike(
     world: Path, tmp_path: Path, undisturbed: Sweep, spool: str, stride: int
 ) -> None:
@@ -346,6 +348,7 @@ def fail_search(causes: Iterable[FailureCause | None]) -> Callable[..., FailureC
     return fail
 
 
+@pytest.mark.fault("N1")
 def test_a_failed_trial_is_recorded_and_not_repeated(world: Path, tmp_path: Path) -> None:
     sweep = Sweep(world, tmp_path, fail=fail_search([None, FailureCause.NAN])).run()
     (failed,) = [r for r in sweep.by_stage(Stage.SEARCH) if r.status is TrialStatus.FAILED]
@@ -359,6 +362,7 @@ def test_a_failed_trial_is_recorded_and_not_repeated(world: Path, tmp_path: Path
     assert "FAILED: nan: as the test wants" in sweep.said.getvalue()
 
 
+@pytest.mark.fault("P1")
 def test_a_lost_worker_is_replaced_once_and_goes_on_from_the_last_rung(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
@@ -377,6 +381,7 @@ def test_a_lost_worker_is_replaced_once_and_goes_on_from_the_last_rung(
     assert "trying once more" in sweep.said.getvalue()
 
 
+@pytest.mark.fault("P2")
 def test_a_worker_lost_twice_is_a_failure(world: Path, tmp_path: Path) -> None:
     sweep = Sweep(world, tmp_path, fail=fail_search([FailureCause.WORKER_LOST])).run()
     (failed,) = [r for r in sweep.by_stage(Stage.SEARCH) if r.status is TrialStatus.FAILED]
@@ -385,6 +390,7 @@ def test_a_worker_lost_twice_is_a_failure(world: Path, tmp_path: Path) -> None:
     assert sweep.stages == STAGES
 
 
+@pytest.mark.fault("N6")
 def test_too_many_failures_stop_the_sweep_and_it_stays_stopped(world: Path, tmp_path: Path) -> None:
     nan = FailureCause.NAN
     sweep = Sweep(world, tmp_path, fail=fail_search([nan, None, nan, nan])).run()
@@ -398,6 +404,7 @@ def test_too_many_failures_stop_the_sweep_and_it_stays_stopped(world: Path, tmp_
 
 
 @pytest.mark.parametrize("cause", [FailureCause.WORKER_LOST, FailureCause.DISK_FULL])
+@pytest.mark.fault("P2", "R1")
 def test_what_the_machine_failed_is_tried_again_by_the_next_driver(
     world: Path, tmp_path: Path, undisturbed: Sweep, cause: FailureCause
 ) -> None:
@@ -532,12 +539,14 @@ def test_the_commands_that_come_next_name_the_store_as_it_was_given(
     ]
 
 
+@pytest.mark.fault("N6")
 def test_half_of_the_trials_may_fail(world: Path, tmp_path: Path) -> None:
     nan = FailureCause.NAN
     sweep = Sweep(world, tmp_path, fail=fail_search([None, None, None, nan, nan, nan])).run()
     assert sweep.program.aborted is None and sweep.stages == STAGES
 
 
+@pytest.mark.fault("N6")
 def test_a_base_that_cannot_be_scored_stops_the_sweep_and_does_not_hang_the_next(
     world: Path, tmp_path: Path
 ) -> None:
@@ -553,6 +562,7 @@ def test_a_base_that_cannot_be_scored_stops_the_sweep_and_does_not_hang_the_next
         assert "out_of_memory" in one.program.aborted
 
 
+@pytest.mark.fault("N6")
 def test_without_a_completed_trial_there_is_nothing_to_confirm(world: Path, tmp_path: Path) -> None:
     spec = tmp_path / "sweep.yaml"
     shutil.copytree(world.parent, tmp_path / "world")
@@ -580,6 +590,7 @@ def test_another_sweep_gives_its_finished_runs(
     assert sum(isinstance(e, Reused) for e in later.ledger.events()) == len(runs)
 
 
+@pytest.mark.fault("P5")
 def test_reuse_survives_an_interruption_at_any_line(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
@@ -607,6 +618,7 @@ def test_failed_runs_of_another_sweep_are_tried_again(world: Path, tmp_path: Pat
     assert later.worker.worked[failed.run_key, 0] == 1
 
 
+@pytest.mark.fault("P5")
 def test_an_end_that_was_not_noted_is_noted_by_the_next_driver(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:

@@ -116,6 +116,7 @@ def test_fewer_go_on_at_every_rung_and_no_model_is_ranked_with_another(undisturb
         assert others == {model}
 
 
+@pytest.mark.fault("N9")
 def test_truncated_trials_are_told_pruned_recorded_and_never_compete(undisturbed: Sweep) -> None:
     runs = {r.run_key: r for r in undisturbed.by_stage(Stage.SEARCH)}
     pruned = {k for k, r in runs.items() if r.status is TrialStatus.PRUNED}
@@ -166,6 +167,7 @@ def test_breadth_first_at_any_number_of_slots(
     assert told(sweep) == told(undisturbed)
 
 
+@pytest.mark.fault("P5")
 def test_killed_at_any_line_of_the_ledger_the_decisions_are_the_same(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
@@ -238,6 +240,7 @@ def test_the_next_best_goes_on_in_place_of_a_promoted_one_that_fails(
         assert up == expected | ({order[2]} if order[2] not in audits else set())
 
 
+@pytest.mark.fault("P1")
 def test_a_lost_worker_of_a_promoted_trial_costs_no_one_a_place(
     world: Path, tmp_path: Path, undisturbed: Sweep
 ) -> None:
@@ -255,6 +258,7 @@ def test_a_lost_worker_of_a_promoted_trial_costs_no_one_a_place(
     assert comparable(sweep.evidence()) == comparable(undisturbed.evidence())
 
 
+@pytest.mark.fault("N6")
 def test_a_generation_of_which_all_fail_or_repeat_does_not_hang(
     world: Path, tmp_path: Path
 ) -> None:

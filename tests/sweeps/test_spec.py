@@ -101,6 +101,10 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     (END, "training: {mixture: {tickets: 0.4}}\n" + END, "training", "sum to 1"),
     (END, "training: {mixture: {x: 1}}\n" + END, "training.mixture.x", "unknown"),
     (END, "resources: {workers_per_trial: 2}\n" + END, WORKERS, "need `engine: deepspeed`"),
+    (END, "resources: {placement: packed}\n" + END, "resources.placement", "strict_spread"),
+    (END, "resources: {gpu_type: H100, gpus_per_trial: 0}\n" + END, "resources", "to have none"),
+    (END, "resources: {labels: {zone: '!a'}}\n" + END, "resources", "is no label"),
+    (END, "resources: {hang_seconds: 0}\n" + END, "resources.hang_seconds", "greater than 0"),
     (
         END,
         "resources: {workers_per_trial: 3}\ntraining: {engine: deepspeed}\n" + END,

@@ -175,6 +175,7 @@ def test_a_sweep_whose_files_are_elsewhere_is_not_steered_from_here(tmp_path: Pa
         steer.give(tmp_path / "gone-1a2b3c", "stop")
 
 
+@pytest.mark.fault("P12")
 def test_the_ledgers_lock_tells_who_drives(folder: Path) -> None:
     path = folder / LEDGER_NAME
     assert driver_of(path) is None and driver_of(folder / "other" / LEDGER_NAME) is None

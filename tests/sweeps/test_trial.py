@@ -40,6 +40,7 @@ def step(trial: SweepTrial) -> RungReport:
     return RungReport.model_validate_json(trial.step()[REPORT_KEY])
 
 
+@pytest.mark.fault("R3")
 def test_memory_that_ran_out_is_met_once_with_half_the_micro_batch(tmp_path):
     trial = trial_with(tmp_path, ROWS, 260)
     try:
@@ -54,6 +55,7 @@ def test_memory_that_ran_out_is_met_once_with_half_the_micro_batch(tmp_path):
     assert (first.examples, second.examples) == (ROWS, 2 * ROWS)
 
 
+@pytest.mark.fault("R3")
 def test_memory_that_runs_out_again_fails_the_trial_with_its_sizes(tmp_path):
     trial = trial_with(tmp_path, ROWS, 60)
     try:

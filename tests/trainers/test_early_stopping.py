@@ -60,6 +60,7 @@ def test_a_loss_that_rises_from_the_start_counts_from_the_untrained_model():
     assert (found.stopped_at, found.best_tokens) == (200, 0)
 
 
+@pytest.mark.fault("N1")
 def test_a_loss_that_is_no_number_fails_the_trial():
     with pytest.raises(TrialFailure, match="validation loss is nan"):
         stopped([1.0, float("nan")], 100, patience_tokens=200, check_every_tokens=100)

@@ -217,6 +217,7 @@ def broken(folder: Path, model: ModelRef, how: str) -> Path:
         ("nothing", "neither config.json nor adapter_config.json is in its folder, but progress"),
     ],
 )
+@pytest.mark.fault("N3", "C5")
 def test_what_is_no_model_of_the_base_fails_the_trial_and_says_why(tmp_path, llama, how, why):
     left = tmp_path / "left"
     if how == "deeper":
@@ -266,6 +267,7 @@ def adapter_of(model: ModelRef, sweep: Path, target: Path) -> Path:
         ({"signal": signal.SIGSEGV}, FailureCause.EXCEPTION, ["SIGSEGV"]),
     ],
 )
+@pytest.mark.fault("N3")
 def test_a_trainer_that_ends_badly_fails_the_trial_with_its_last_words(
     tmp_path, llama, settings, cause, parts
 ):
@@ -276,6 +278,7 @@ def test_a_trainer_that_ends_badly_fails_the_trial_with_its_last_words(
     assert settings.get("say", "").rpartition("\n")[2] in log
 
 
+@pytest.mark.fault("N1")
 def test_a_loss_that_is_not_finite_ends_the_trainer_at_once(tmp_path, llama):
     settings = {"progress": '{"tokens": 64, "loss": NaN}\n', "sleep": 200}
     began = time.monotonic()
@@ -391,6 +394,7 @@ def test_a_line_a_step_becomes_a_curve_with_a_bounded_number_of_points_and_its_e
         )
     )
 )
+@pytest.mark.fault("N2")
 def test_whatever_a_trainer_writes_only_finite_figures_come_through(tmp_path_factory, lines):
     path, found = tmp_path_factory.mktemp("progress") / "progress.jsonl", []
     path.write_bytes(b"\n".join(lines))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from keepgain.core.config import Runtime
+from keepgain.core.publish import verify
 from keepgain.core.work import TrainRequest
-from keepgain.trainers.checkpoint import verify
 from keepgain.trainers.failures import OutOfMemory, is_disk_full, is_memory, reply_of
 from keepgain.trainers.jobs import Jobs
 from tests.trainers import tiny
@@ -56,6 +56,7 @@ def requests(tmp_path: Path, llama, sweep: Path) -> list[TrainRequest]:
     ]
 
 
+@pytest.mark.fault("R1")
 def test_a_full_disk_leaves_the_last_checkpoint_and_is_called_so(tmp_path, llama, small_disk):
     first, second, _ = requests(tmp_path, llama, small_disk)
     made = Jobs().do(first)
@@ -74,6 +75,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_is_called_so(tmp_path, llama
     assert again.report is not None and again.report.warnings == ()
 
 
+@pytest.mark.fault("R1")
 def test_a_limit_of_file_sizes_counts_as_a_full_disk(tmp_path, llama):
     first, second, _ = requests(tmp_path, llama, tmp_path)
     assert Jobs().do(first).report is not None
@@ -95,6 +97,7 @@ def test_what_torch_says_of_a_full_disk_is_known(tmp_path):
     assert not is_disk_full(caught.value), repr(caught.value)
 
 
+@pytest.mark.fault("R3")
 def test_what_torch_says_when_memory_ran_out_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
@@ -111,6 +114,7 @@ def test_what_torch_says_when_memory_ran_out_is_known():
         ("torch", 16, 1, 1, None),
     ],
 )
+@pytest.mark.fault("R3")
 def test_half_the_micro_batch_is_next_where_it_cuts_the_batch_evenly(
     tmp_path, llama, engine, batch, world, micro, smaller
 ):

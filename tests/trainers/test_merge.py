@@ -10,9 +10,9 @@ import torch
 
 from keepgain.core.config import LoraSettings
 from keepgain.core.errors import UserError
+from keepgain.core.publish import verify
 from keepgain.core.work import TrainRequest
 from keepgain.sweeps.iterate import merge_adapter
-from keepgain.trainers.checkpoint import verify
 from keepgain.trainers.jobs import Jobs
 from keepgain.trainers.methods import load_adapter
 from keepgain.trainers.models import load_model

@@ -174,6 +174,7 @@ def test_a_checkpoint_of_several_ranks_goes_on_in_one_and_at_another_stage(
     assert not list((tmp_path / "half").rglob("tmp.*"))
 
 
+@pytest.mark.fault("C1")
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path, llama, ranks):
     runtime = Runtime(
         engine="deepspeed", zero_stage=2, world_size=len(ranks._ranks), micro_batch_size=2
@@ -198,6 +199,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path, lla
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.fault("N1")
 def test_a_loss_that_is_not_finite_ends_all_ranks_at_once(tmp_path, llama, ranks):
     """The last test of these ranks: they are gone afterwards."""
     runtime = Runtime(

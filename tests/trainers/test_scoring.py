@@ -102,6 +102,7 @@ def test_a_text_weighs_its_full_length_whatever_part_of_it_is_scored(tmp_path, l
     assert items.bytes[0] < scores.weights[0] == len("abcdéfgh".encode())
 
 
+@pytest.mark.fault("N5")
 def test_an_item_with_nothing_to_score_is_named(tmp_path, llama):
     with pytest.raises(TrialFailure, match="item 'one' of suite 's'"):
         prepare(load(llama), tmp_path, [Row("one", "text", text="a")], "bits_per_byte")
@@ -122,6 +123,7 @@ def test_the_generation_limit_is_the_longest_reference_and_eight(tmp_path, llama
     assert tight.shortened == 0, "fewer tokens are generated before a prompt is cut"
 
 
+@pytest.mark.fault("N2")
 def test_scores_that_are_not_finite_fail_with_suite_and_item(tmp_path, llama):
     base = load(llama)
     base.model.get_input_embeddings().weight.data[7] = float("nan")

@@ -71,6 +71,7 @@ def test_warm_cold_and_uninterrupted_runs_are_equal_bit_for_bit(tmp_path, llama,
     assert not (cold / str(stopped.checkpoint)).exists(), "older rungs are deleted"
 
 
+@pytest.mark.fault("N10")
 def test_the_same_seed_repeats_a_run_and_another_seed_does_not(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, rungs=(600,), budget=600)
     one = train(Jobs(), config, tmp_path / "one", 0)
@@ -218,6 +219,7 @@ def test_full_weights_are_held_in_float32_and_served_rounded(tmp_path, qwen3):
     assert all(torch.equal(before[n], p) for n, p in run.model.named_parameters())
 
 
+@pytest.mark.fault("N1")
 def test_not_a_number_ends_the_trial_and_names_step_and_rate(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, learning_rate=1e30, warmup_share=0.0)
     reply = Jobs().do(TrainRequest(config=config, seed=0, rung=0, sweep_folder=str(tmp_path)))
@@ -227,6 +229,7 @@ def test_not_a_number_ends_the_trial_and_names_step_and_rate(tmp_path, llama):
     assert "learning rate 1e+30" in str(reply.detail)
 
 
+@pytest.mark.fault("C1")
 def test_a_damaged_checkpoint_is_not_used_and_the_run_says_it_started_over(tmp_path, llama):
     config = tiny.trial(tmp_path, llama)
     sweep = tmp_path / "sweep"
@@ -242,6 +245,7 @@ def test_a_damaged_checkpoint_is_not_used_and_the_run_says_it_started_over(tmp_p
     assert figures(resumed, sweep) == figures(whole, tmp_path / "whole")
 
 
+@pytest.mark.fault("C3")
 def test_a_checkpoint_of_another_run_or_engine_is_refused_before_training(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, method="lora")
     report = train(Jobs(), config, tmp_path, 0)
@@ -274,6 +278,7 @@ def test_deepspeed_alone_needs_equal_micro_batches(tmp_path, llama):
         micro_batch_size(tiny.trial(tmp_path, llama, runtime=runtime))
 
 
+@pytest.mark.fault("N8")
 def test_drawn_counts_follow_the_mixture_and_cut_rows_are_reported(tmp_path, llama):
     config = tiny.trial(tmp_path, llama, max_length=16)
     report = train(Jobs(), config, tmp_path, 1)

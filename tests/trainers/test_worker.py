@@ -42,7 +42,8 @@ def test_requests_are_answered_in_order_on_their_own_descriptor_until_input_clos
             assert worker.stdin is not None
             worker.stdin.write(line + "\n")
             worker.stdin.flush()
-            return WorkReply.model_validate_json(replies.readline())
+            answer = next(line for line in replies if line.strip())  # others are signs of life
+            return WorkReply.model_validate_json(answer)
 
         trained = ask(good.model_dump_json())
         scored = ask(base.model_dump_json())

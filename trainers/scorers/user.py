@@ -1,6 +1,5 @@
 """A user's own scorer: a Python function of the prompt, the reference, the answer and the row."""
 
-import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,9 @@ from typing import Any
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.core.scorer_options import ScorerOptions
+
+LARGEST = 1e150
+"""Of a score: beyond it squares, and so variances, are infinite."""
 
 
 def bound(function: Callable[..., Any], name: str) -> Callable[[str, Row, ScorerOptions], float]:
@@ -35,8 +37,17 @@ def users_score(function: Callable[..., Any], name: str, answer: str, row: Row) 
         raise UserError(
             f"the function raised {type(error).__name__}: {error}.", where=where
         ) from error
-    if not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
+    if not _usable(value):
         raise UserError(
-            f"the function returned {value!r:.80}; it must be a finite number.", where=where
+            f"the function returned {value!r:.80}; it must be a finite number, of at most "
+            f"{LARGEST:g}.",
+            where=where,
         )
     return float(value)
+
+
+def _usable(value: Any) -> bool:
+    try:
+        return isinstance(value, numbers.Real) and abs(float(value)) <= LARGEST
+    except OverflowError:  # an integer that is no float
+        return False

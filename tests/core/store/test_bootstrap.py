@@ -41,6 +41,8 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.fault("L3")
+@pytest.mark.processes
 def test_four_processes_may_touch_a_new_store_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FIRST_TOUCH, str(tmp_path / "store")]
     processes = [
@@ -115,6 +117,7 @@ def test_unreachable_servers_are_named_within_seconds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("P11")
 def test_a_server_that_hangs_is_named_within_seconds(tmp_path: Path) -> None:
     with deaf_server() as uri:
         began = time.monotonic()
@@ -123,7 +126,33 @@ def test_a_server_that_hangs_is_named_within_seconds(tmp_path: Path) -> None:
         assert time.monotonic() - began < 10
 
 
+@pytest.mark.fault("R5")
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be created"):
         resolve_store(str(tmp_path / "file" / "store"), create=True)
+
+
+KILLED_WRITER = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+db.execute("BEGIN")
+db.executemany("INSERT INTO experiments (name) VALUES (?)", ((f"e{i}" * 50,) for i in range(500)))
+os._exit(1)
+"""
+
+
+def test_a_writer_killed_within_a_transaction_leaves_a_usable_store(tmp_path: Path) -> None:
+    location = resolve_store(str(tmp_path / "store"), create=True)
+    prepare_store(location, "tickets")
+    database = location.database
+    assert database is not None
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(database)], check=False)
+    journal = database.with_name(f"{database.name}-journal")
+    assert journal.stat().st_size > 0, "there is something to be rolled back"
+    assert database_state(database) == "ready"
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        assert db.execute("SELECT count(*) FROM experiments WHERE name LIKE 'e0%'").fetchone() == (
+            0,
+        )

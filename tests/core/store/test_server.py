@@ -11,10 +11,11 @@ import pytest
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence
 from keepgain.core.store.client import new_client
+from keepgain.core.store.links import runs_url
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.reader import load_from_mlflow
 from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, save_folder
-from keepgain.core.store.server import runs_url, start_ui, stop_ui
+from keepgain.core.store.server import start_ui, stop_server
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
 from tests.core.store.conftest import SWEEP, same_evidence
@@ -38,6 +39,8 @@ def listens_only_on_loopback(port: int) -> bool:
     ]
 
 
+@pytest.mark.fault("P10")
+@pytest.mark.processes
 def test_a_server_that_comes_late_gets_everything_once(
     location: StoreLocation, evidence: Evidence, tmp_path: Path
 ) -> None:
@@ -71,7 +74,7 @@ def test_a_server_that_comes_late_gets_everything_once(
             with pytest.raises(UserError, match="cannot be used"):
                 start_ui(location, port)
         finally:
-            stop_ui(process)
+            stop_server(process)
     assert process.poll() is not None
 
 

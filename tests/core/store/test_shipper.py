@@ -17,10 +17,10 @@ from keepgain.core.store.client import new_client
 from keepgain.core.store.datasets import DatasetInfo, columns_of
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.names import TAG_RUN_KEY, original_key
-from keepgain.core.store.runs import reap
 from keepgain.core.store.shipper import REFUSED_NAME, Shipper
 from keepgain.core.store.spool import Spool
 from keepgain.core.store.tail import SHIPPED_NAME
+from keepgain.core.store.upkeep import reap
 from tests.core.store.conftest import SWEEP
 
 SHIP = """
@@ -89,6 +89,7 @@ def test_a_sweep_is_one_parent_with_readable_children(location: StoreLocation) -
     assert Path(got).read_text() == "hello"
 
 
+@pytest.mark.fault("P5")
 def test_killed_while_shipping_leaves_no_gap_and_no_duplicate(location: StoreLocation) -> None:
     steps = 3000
     for writer in ("a-s0", "b-s0"):
@@ -154,6 +155,7 @@ def test_a_continued_run_is_running_again_and_a_replayed_start_is_not(
     spool.close()
 
 
+@pytest.mark.fault("N11", "N4")
 def test_long_values_and_long_keys_are_kept_whole(location: StoreLocation) -> None:
     text, key = "y" * 7000, "k" * 300
     spool = Spool(spool_folder(location), "driver")
@@ -170,6 +172,7 @@ def test_long_values_and_long_keys_are_kept_whole(location: StoreLocation) -> No
     assert [original_key(k, run.data.tags) for k in run.data.metrics] == [key]
 
 
+@pytest.mark.fault("S3")
 def test_no_secret_reaches_the_store(location: StoreLocation) -> None:
     spool = Spool(spool_folder(location), "driver")
     params = {"hub": "hf_canarycanary", "uri": "postgresql://u:canarypw@h/db"}
@@ -181,6 +184,7 @@ def test_no_secret_reaches_the_store(location: StoreLocation) -> None:
     assert b"canary" not in content
 
 
+@pytest.mark.fault("N2")
 def test_events_that_no_store_takes_do_not_hold_up_the_others(location: StoreLocation) -> None:
     folder = spool_folder(location)
     spool = Spool(folder, "driver")
@@ -207,6 +211,7 @@ def test_events_that_no_store_takes_do_not_hold_up_the_others(location: StoreLoc
     assert (run.data.params, set(run.data.metrics)) == ({"x": "1"}, {"before", "after"})
 
 
+@pytest.mark.fault("P10")
 def test_an_emptied_store_gets_everything_again(
     location: StoreLocation, template_store: Path
 ) -> None:
@@ -225,6 +230,7 @@ def test_an_emptied_store_gets_everything_again(
     assert runs_by_key(other)["k-s0"].data.metrics == {"a": 1.0}
 
 
+@pytest.mark.fault("P12")
 def test_two_processes_cannot_ship_one_spool(location: StoreLocation) -> None:
     with (
         Shipper(location, SWEEP, "tickets", spool_folder(location)),

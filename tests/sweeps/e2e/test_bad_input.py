@@ -198,6 +198,7 @@ def test_a_cluster_that_does_not_answer_is_said(no_store_above: Path) -> None:
     assert not (no_store_above / ".keepgain").exists()
 
 
+@pytest.mark.fault("R6")
 def test_a_ray_that_cannot_be_started_here_is_said(no_store_above: Path) -> None:
     make_world(no_store_above)
     too_long = environment(RAY_TMPDIR=str(no_store_above / ("d" * 100)))  # for its sockets

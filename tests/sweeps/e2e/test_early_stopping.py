@@ -165,6 +165,7 @@ def decided(swept: Swept) -> dict[str, Any]:
     return {"promoted": sorted(set(promoted)), "stopped": stopped}
 
 
+@pytest.mark.fault("N9")
 def test_trials_were_stopped_and_told_so(swept: Swept) -> None:
     runs = sorted(searched(swept.state()), key=lambda r: r.asked.number or 0)
     states = {TrialStatus.COMPLETED: TrialState.COMPLETE, TrialStatus.PRUNED: TrialState.PRUNED}
@@ -204,6 +205,7 @@ def test_one_slot_trains_one_trial_at_a_time_on_two_cpus(one_slot: Swept) -> Non
     assert all(a_end <= b_begin for (_, a_end), (b_begin, _) in itertools.pairwise(ordered))
 
 
+@pytest.mark.fault("P5", "N10")
 def test_one_slot_or_two_and_a_killed_driver_come_to_the_same(
     one_slot: Swept, killed: Killed
 ) -> None:
@@ -218,6 +220,7 @@ def test_one_slot_or_two_and_a_killed_driver_come_to_the_same(
     assert ours == theirs
 
 
+@pytest.mark.fault("N9")
 def test_stopped_trials_leave_no_checkpoint_and_are_never_ranked(swept: Swept) -> None:
     pruned = {r.run_key for r in searched(swept.state()) if r.status is TrialStatus.PRUNED}
     for key in pruned:
@@ -236,6 +239,7 @@ def test_stopped_trials_leave_no_checkpoint_and_are_never_ranked(swept: Swept) -
     assert not confirmed & {k.partition("-")[0] for k in pruned}
 
 
+@pytest.mark.fault("P5")
 def test_finished_trials_keep_their_mlflow_run_and_its_start(killed: Killed) -> None:
     now = {
         r.data.tags[TAG_RUN_KEY]: (r.info.run_id, r.info.start_time)

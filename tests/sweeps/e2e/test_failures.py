@@ -27,6 +27,7 @@ def diverged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Swept, Done]:
     return swept, swept.run().expect()
 
 
+@pytest.mark.fault("N1")
 def test_a_diverging_trial_fails_with_its_cause_and_the_sweep_goes_on(
     diverged: tuple[Swept, Done],
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_diverging_trial_fails_with_its_cause_and_the_sweep_goes_on(
     assert Stage.TEST in swept.state().stages
 
 
+@pytest.mark.fault("N1")
 def test_a_failed_trial_is_failed_in_mlflow_and_excluded_with_its_reason(
     diverged: tuple[Swept, Done],
 ) -> None:
@@ -63,6 +65,7 @@ def test_a_failed_trial_is_failed_in_mlflow_and_excluded_with_its_reason(
     assert {f["cause"] for f in status["failures"]} == {"nan"}
 
 
+@pytest.mark.fault("N6")
 def test_too_many_failures_stop_the_sweep_with_1_and_the_reason(
     diverged: tuple[Swept, Done],
 ) -> None:
@@ -88,6 +91,7 @@ def test_too_many_failures_stop_the_sweep_with_1_and_the_reason(
     assert "max_failure_rate" in parent.data.tags["keepgain.reason"]
 
 
+@pytest.mark.fault("N6")
 def test_a_stopped_sweep_can_be_looked_at(diverged: tuple[Swept, Done]) -> None:
     store: Path = diverged[0].store
     for folder in (store / "sweeps").glob("hopeless-*"):

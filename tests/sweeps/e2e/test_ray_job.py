@@ -78,18 +78,23 @@ def below(folder: Path) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def ray_head(*, dashboard: bool) -> Iterator[Cluster]:
-    """A cluster of two CPUs; jobs can be submitted to its dashboard alone."""
+def ray_head(*, dashboard: bool, scripts: Path = BIN) -> Iterator[Cluster]:
+    """A cluster of two CPUs; jobs can be submitted to its dashboard alone.
+
+    Args:
+        scripts: Of the environment that its nodes run in.
+    """
     # Short: Ray's sockets lie below it, and their paths may have 107 characters.
     temporary = Path(tempfile.mkdtemp(prefix="kg", dir="/tmp"))
     gcs, http, agent_grpc, agent_http, client = free_ports(5)
     # The scripts of this environment, as after `source .venv/bin/activate`: jobs call `sweep`.
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     secured = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path)
     secured["RAY_DISABLE_IMPORT_WARNING"] = "1"
     started = subprocess.run(
         [
-            *(str(BIN / "ray"), "start", "--head", "--node-ip-address", "127.0.0.1"),
+            *(str(scripts / "python"), "-c", "from ray.scripts.scripts import main; main()"),
+            *("start", "--head", "--node-ip-address", "127.0.0.1"),
             *("--port", str(gcs), "--include-dashboard", str(dashboard)),
             *("--dashboard-port", str(http), "--dashboard-host", "127.0.0.1"),
             *("--ray-client-server-port", str(client)),

@@ -246,6 +246,8 @@ GPUS = Machine(cpus=16, memory_bytes=64 << 30, gpus=4, gpu_memory_bytes=80 << 30
         (GPUS, {"gpus_per_trial": 0.5}, 8, 0.5),
         (GPUS, {"gpus_per_trial": 0}, 16, 0.0),
         (GPUS, {"workers_per_trial": 2}, 2, 2.0),
+        (GPUS, {"gpus_per_trial": 0.4}, 8, 0.4),
+        (GPUS, {"workers_per_trial": 2, "placement": "spread"}, 2, 2.0),
     ],
 )
 def test_as_many_trials_as_fit(
@@ -262,6 +264,12 @@ def test_as_many_trials_as_fit(
         (SMALL, {"slots": 3}, "3 trials × 1 CPUs = 3 CPUs, and this machine has 2"),
         (GPUS, {"slots": 3, "gpus_per_trial": 2}, "3 trials × 2 GPUs = 6 GPUs"),
         (GPUS, {"workers_per_trial": 2, "gpus_per_trial": 1}, "each needs one"),
+        (GPUS, {"workers_per_trial": 2, "gpus_per_trial": 4}, "each needs one"),
+        (
+            GPUS,
+            {"workers_per_trial": 2, "placement": "strict_spread"},
+            "2 workers on 2 different machines, and this is one machine",
+        ),
     ],
 )
 def test_more_than_there_is_is_refused_with_the_sum(

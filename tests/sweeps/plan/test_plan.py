@@ -7,7 +7,8 @@ import pytest
 from keepgain.core.errors import UserError
 from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.plan.devices import CPU_FLOPS
-from keepgain.sweeps.plan.plan import RECORD_BYTES, Plan, make_plan
+from keepgain.sweeps.plan.disk import RECORD_BYTES
+from keepgain.sweeps.plan.plan import Plan, make_plan
 from keepgain.sweeps.plan.text import render_plan
 from keepgain.sweeps.prepare import prepare
 from keepgain.sweeps.spec import load_spec

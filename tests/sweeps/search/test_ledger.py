@@ -116,6 +116,7 @@ def test_a_status_that_is_no_end_is_refused():
         Finished(run_key="t1-s7", status=TrialStatus.RUNNING)
 
 
+@pytest.mark.fault("R5")
 def test_a_write_that_fails_leaves_the_ledger_as_it_was(tmp_path):
     """A full disk, by a real limit on the file size."""
     code = """
@@ -164,6 +165,7 @@ def writer(path):
     )
 
 
+@pytest.mark.fault("P5")
 def test_killed_while_appending_nothing_acknowledged_is_lost(tmp_path):
     path = tmp_path / "ledger.jsonl"
     acknowledged = -1
@@ -181,6 +183,7 @@ def test_killed_while_appending_nothing_acknowledged_is_lost(tmp_path):
     assert acknowledged > 0
 
 
+@pytest.mark.fault("P12")
 def test_a_second_driver_refuses_and_a_reader_does_not(tmp_path):
     path = tmp_path / "ledger.jsonl"
     process = writer(path)

@@ -172,6 +172,7 @@ def test_bounds_that_leave_one_point():
         ((0,) * 11, (1,) * 11, "11 sources"),
     ],
 )
+@pytest.mark.fault("N8")
 def test_infeasible_bounds_are_refused(low, high, message):
     with pytest.raises(UserError, match=message):
         check_feasible(low, high, where="sweep.yaml:space.mixture")
