@@ -200,5 +200,5 @@ def _no_answer(address: str | None, error: Exception, *, listens: bool = False) 
         )
     hint = "Check --address and RAY_ADDRESS, or leave both out for a local Ray."
     if listens:
-        hint = f"Something listens there: check RAY_AUTH_TOKEN and Ray's version. {hint}"
+        hint = f"Something listens: is its token yours (RAY_AUTH_TOKEN), its Ray as new? {hint}"
     return UserError(f"no Ray cluster answers at '{address}' ({said}).", hint=hint)

@@ -204,10 +204,10 @@ def _differences(
     location: StoreLocation, folder: Path, state: SweepState, stored: Sequence[StoredRun]
 ) -> Iterator[Difference]:
     doubled = duplicates(stored)
-    for run in stored:
-        if run.run_id in doubled:
-            yield Difference(run.run_key, f"was made twice: {run.run_id} is the later one")
-    known = {run.run_key: run for run in reversed(stored)}  # the oldest of a key stays
+    for one in stored:
+        if one.run_id in doubled:
+            yield Difference(one.run_key, f"was made twice: {one.run_id} is the later one")
+    known = {one.run_key: one for one in reversed(stored)}  # the oldest of a key stays
     parent = known.get(PARENT)
     if parent is None:
         yield Difference(PARENT, "is missing")

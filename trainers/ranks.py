@@ -74,8 +74,8 @@ def meeting() -> Iterator[timedelta]:
     seconds = float(os.environ.get(COLLECTIVE_SECONDS, "1800"))
     limit = timedelta(seconds=seconds)
     # DeepSpeed makes groups of its own without a limit; they take torch's default.
-    distributed_c10d.default_pg_timeout = limit  # type: ignore[assignment]
-    distributed_c10d.default_pg_nccl_timeout = limit  # type: ignore[assignment]
+    distributed_c10d.default_pg_timeout = limit
+    distributed_c10d.default_pg_nccl_timeout = limit
     try:
         yield limit
     except torch.distributed.DistNetworkError as error:

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import IO
 
-from keepgain.trainers.alive import give_signs_on
+from keepgain.trainers.alive import give_signs_on, sign_of_life
 
 REPLY_FD = "KEEPGAIN_REPLY_FD"
 
@@ -40,6 +40,7 @@ def serve(requests: IO[str], replies: IO[str]) -> None:
     from keepgain.trainers.process import prepare_libraries
 
     prepare_libraries()
+    sign_of_life()  # imports may have taken a minute
     jobs = Jobs()
     for line in requests:
         if line.strip():

@@ -26,6 +26,7 @@ from keepgain.core.store.tail import Line, SpoolTail
 LOCK_NAME = ".shipper.lock"
 REFUSED_NAME = ".refused.jsonl"
 POLL_SECONDS = 1.0
+MOST_LINES, FEWEST_LINES = 16_000, 5
 LONGEST_PAUSE = 10.0
 """Between attempts at a store that fails."""
 
@@ -64,6 +65,8 @@ class Shipper:
         self._runs = SweepRuns(location, sweep_id, sweep_name, heartbeat)
         self._location = location
         self._open = False
+        self._most = MOST_LINES
+        """Lines of a batch: fewer on a bad line, where a long one would never arrive whole."""
         self._settled = False
         """Runs that have ended are marked complete as far as they are."""
         self._lock: IO[str] | None = None
@@ -190,6 +193,7 @@ class Shipper:
                 more = self._step()
             except passing as error:
                 self._open = False
+                self._most = max(self._most // 2, FEWEST_LINES)
                 failures += 1
                 if first_line(error) != self._waiting:
                     self._waiting = first_line(error)
@@ -215,7 +219,7 @@ class Shipper:
             self._refused_of = _refused_before(self._tail.folder)
             self._open = True
         self._runs.beat()
-        lines = self._tail.read()
+        lines = self._tail.read()[: self._most]
         if not lines:
             self._settle()
             return False
@@ -226,6 +230,7 @@ class Shipper:
                 # Its writer was killed while writing it, so nobody was told that it was kept.
                 log.warning("%s: dropped a torn line of %d bytes", line.file, len(line.text))
         self._tail.commit(lines)
+        self._most = min(self._most * 2, MOST_LINES)
         return True
 
     def _settle(self) -> None:

@@ -315,7 +315,7 @@ from ray.cluster_utils import Cluster
 from pathlib import Path
 from keepgain.cluster import doctor, findings, ray_cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False,
-                  "_temp_dir": sys.argv[2]})
+                  "temp_dir": sys.argv[2]})
 cluster.add_node(num_cpus=1)
 facts = doctor.examine(doctor.Asked(Path(sys.argv[1])), cluster.address)
 found = findings.judge(facts, findings.Needs())

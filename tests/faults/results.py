@@ -108,7 +108,7 @@ def table(results: Results) -> str:
 def _summary(by_fault: Mapping[str, object], results: Results) -> str:
     outcomes = [r.outcome for r in results.values()]
     days = sorted({r.day for r in results.values() if r.day})
-    ran = f" Run between {days[0]} and {days[-1]}." if days else ""
+    ran = f" Run {' to '.join(dict.fromkeys((days[0], days[-1])))}." if days else ""
     total = sum(1 for _ in faults())
     counts = ", ".join(
         f"{outcomes.count(o)} {o}" for o in ("passed", "failed", "skipped", "not run")

@@ -276,8 +276,8 @@ def test_a_slow_line_that_breaks_answers_off_doubles_nothing(server: Server) -> 
 
 @contextlib.contextmanager
 def bad_line(port: int) -> Iterator[int]:
-    """A proxy: every answer 50 ms late, every seventh one cut off in the middle, every eleventh
-    connection refused with 503."""
+    """A proxy: every answer 50 ms late, one in thirteen cut off in the middle, one in seventeen
+    connections refused with 503."""
     listener = socket.create_server(("127.0.0.1", 0))
     numbers = iter(range(10**9))
 
@@ -285,7 +285,7 @@ def bad_line(port: int) -> Iterator[int]:
         with client, contextlib.suppress(OSError):
             number = next(numbers)
             request = read_http(client)
-            if number % 11 == 10:
+            if number % 17 == 16:
                 client.sendall(
                     b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                 )
@@ -294,7 +294,7 @@ def bad_line(port: int) -> Iterator[int]:
                 there.sendall(request)
                 answer = read_http(there)
             time.sleep(0.05)
-            client.sendall(answer[: len(answer) // 2] if number % 7 == 6 else answer)
+            client.sendall(answer[: len(answer) // 2] if number % 13 == 12 else answer)
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -333,13 +333,18 @@ def read_http(source: socket.socket) -> bytes:
 @pytest.mark.processes
 @pytest.mark.parametrize("shift_seconds", [-3600, 3600])
 def test_clocks_an_hour_apart_make_no_live_driver_stale(
-    server: Server, monkeypatch: pytest.MonkeyPatch, shift_seconds: int, tmp_path: Path
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    shift_seconds: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """The driver's machine is off by an hour; whoever looks at the list is not."""
     location = server.client()
     folder = spool_folder(location)
     Spool(folder, "driver").start("parent", SWEEP, {}, {})
-    elsewhere = resolve_store(location.tracking_uri, create=True, cwd=tmp_path / "elsewhere")
+    elsewhere = resolve_store(
+        location.tracking_uri, create=True, cwd=tmp_path_factory.mktemp("other")
+    )
     right = time.time
 
     def looked_at(*, later: float = 0) -> str:

@@ -45,7 +45,9 @@ from analysis.words import same
 if "SEEN" in os.environ:  # by the workers of the cluster, which --env tells where
     import keepgain.core.launch
 
-    seen = {"files": os.listdir(), "at": os.getcwd(), "ours": keepgain.core.launch.__file__}
+    ours = keepgain.core.launch.__file__
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(ours)))
+    seen = {"folder": folder, "files": os.listdir(folder)}
     with open(os.environ["SEEN"], "w") as file:
         json.dump(seen, file)
 
@@ -147,7 +149,7 @@ def test_a_submitted_sweep_is_decided_by_what_was_sent_along(
     record = (store / "sweeps" / sweep / "record" / "record.json").read_text()
     assert f'"ray_job": "{sweep}-' in record and '"version.keepgain"' in record
     saw = json.loads(seen.read_text())
-    assert saw["ours"] == f"{saw['at']}/keepgain/core/launch.py"
+    assert "/working_dir_files/" in saw["folder"]
     assert {"keepgain", "core", "analysis", "data", "bases", "sweep.yaml"} <= {*saw["files"]}
     assert not {*saw["files"]} & {"private.txt", "sweeps"}
     # The folder of the sweep is here, so what works on it works; the job can be followed too.
