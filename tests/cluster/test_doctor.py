@@ -310,6 +310,7 @@ def test_nodes_without_keepgain_can_answer() -> None:
 ON_A_CLUSTER = """
 import json, os, secrets, sys
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+os.environ["RAY_AUTH_TOKEN_PATH"] = sys.argv[1] + "/none"  # not the file of whoever tests
 import ray
 from ray.cluster_utils import Cluster
 from pathlib import Path

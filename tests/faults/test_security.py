@@ -33,6 +33,7 @@ from keepgain.core.store.client import require_reachable
 from keepgain.core.store.location import resolve_store
 from keepgain.core.store.names import check_id
 from keepgain.core.store.record_files import load_folder, save_folder
+from keepgain.core.store.runs import SweepRuns
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.cli.common import print_table
 from keepgain.sweeps.search.ledger import Finished, Ledger, read_events
@@ -197,6 +198,7 @@ def test_the_ui_listens_on_loopback_and_refuses_strange_pages(tmp_path: Path) ->
     table.write_text("run,acc\na,0.5\nb,0.6\n")
     words = ("--id", "t", "--label", "run", "--objective", "acc:max:share", "--store", store)
     run("sweep", "import", table, *words, cwd=tmp_path).expect()
+    SweepRuns(resolve_store(str(store)), "t", "t").open()  # imported tables are not in MLflow
     with background("sweep", "ui", "t", "--store", store, cwd=tmp_path, log=log) as running:
         running.until("the UI is ready", lambda: "Ctrl-C" in running.output)
         url = next(w for w in running.output.split() if w.startswith("http://127.0.0.1:"))

@@ -1,7 +1,7 @@
 """One rank of a worker that answers as `stand_in` does, and notes where and when it was at work.
 
 A line of `ranks.jsonl` in the sweep's folder for each rank and request: which run, which process,
-which of Ray's nodes. A file `hold` there makes every rank work until it is gone.
+which node of the local cluster. A file `hold` there makes every rank work until it is gone.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from keepgain.cluster.marked import VARIABLE
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.sweeps.trial import parse_request
 from tests.sweeps.stand_in import SECONDS, answer
@@ -43,7 +44,7 @@ def note(folder: Path, request: TrainRequest | ScoreRequest, rank: str) -> None:
         "local": int(os.environ.get("LOCAL_RANK", "0")),
         "world": int(os.environ.get("WORLD_SIZE", "1")),
         "pid": os.getpid(),
-        "node": os.environ["RAY_NODE_ID"],
+        "node": os.environ[VARIABLE],
         "master": os.environ.get("MASTER_ADDR"),
     }
     with (folder / NOTES).open("a") as file:

@@ -27,7 +27,7 @@ from keepgain.sweeps.search.replay import SweepState, replay
 from tests.sweeps.e2e.world import PATIENCE, environment
 from tests.sweeps.ranked_stand_in import HOLD, NOTES
 from tests.sweeps.test_program import edit
-from tests.sweeps.test_rung_scheduler import write
+from tests.sweeps.test_rung_scheduler import AUDITS, write
 from tests.sweeps.tune_sweep import ROOT
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600 * PATIENCE)]
@@ -82,6 +82,10 @@ class Driver:
 def driver(cluster: LocalCluster, tmp_path: Path, resources: str, hold: bool) -> Iterator[Driver]:
     spec = write(tmp_path)
     edit(spec, "training: {", "training: {engine: deepspeed, zero_stage: 2, ")
+    edit(
+        spec, "trials_per_model: 12, generation_size: 6", "trials_per_model: 3, generation_size: 3"
+    )
+    edit(spec, f"audit_trials: {AUDITS}", "audit_trials: 0")
     with spec.open("a") as file:
         file.write(f"resources: {{{resources}}}\n")
     folder, log = tmp_path / "sweep", tmp_path / "log"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from keepgain.cluster.local import LocalCluster, start_local_cluster
+from keepgain.cluster.marked import VARIABLE
 from keepgain.core.status import Stage
 from keepgain.sweeps.search.ledger import Rung
 from tests.sweeps.e2e.world import (
@@ -66,7 +67,7 @@ class Ranks:
                 if env.get("WORLD_SIZE") == "4":
                     self.seen[one.pid] = one
                     self.rank[one.pid] = int(env["RANK"])
-                    self.node[one.pid] = env["RAY_NODE_ID"]
+                    self.node[one.pid] = env[VARIABLE]
 
     def alive(self) -> list[int]:
         return [pid for pid, one in self.seen.items() if one.is_running()]
