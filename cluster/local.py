@@ -9,6 +9,7 @@ Ray is never imported here: what it reads from its environment (token, addresses
 the clusters that one process may handle.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -119,8 +120,10 @@ class LocalCluster:
             cpus, gpus, memory_gb, labels: As `start_local_cluster`; None: as of the last node.
 
         Raises:
+            UserError: Sizes that make no node.
             ClusterFailed: It did not start; nothing of it is left.
         """
+        _refuse_sizes(cpus, gpus, memory_gb)
         with held(self.folder):
             self._state = read_state(self.folder) or self._state
             last = self._state.nodes[-1]
@@ -239,11 +242,9 @@ def start_local_cluster(
         UserError: Sizes that make no cluster, or one of this name runs.
         ClusterFailed: A node did not start; nothing is left.
     """
-    if nodes < 1 or cpus < 1 or gpus < 0 or (memory_gb is not None and memory_gb <= 0):
-        raise UserError(
-            f"nodes={nodes}, cpus={cpus}, gpus={gpus}, memory_gb={memory_gb} is no cluster.",
-            hint="At least 1 node and 1 CPU, 0 GPUs, and memory above 0.",
-        )
+    if nodes < 1:
+        raise UserError(f"{nodes} nodes are no cluster.", where="--nodes", hint="At least 1.")
+    _refuse_sizes(cpus, gpus, memory_gb)
     folder = cluster_folder(name, root)
     with held(folder):
         _refuse_second(folder)
@@ -281,6 +282,14 @@ def find_local_cluster(name: str = DEFAULT_NAME, root: Path | None = None) -> Lo
     folder = cluster_folder(name, root)
     state = read_state(folder)
     return None if state is None else LocalCluster(folder, state)
+
+
+def _refuse_sizes(cpus: int | None, gpus: int | None, memory_gb: float | None) -> None:
+    for name, given, least in (("--cpus", cpus, 1), ("--gpus", gpus, 0)):
+        if given is not None and given < least:
+            raise UserError(f"{given} makes no node.", where=name, hint=f"At least {least}.")
+    if memory_gb is not None and not 0 < memory_gb < math.inf:
+        raise UserError(f"{memory_gb} makes no node.", where="--memory-gb", hint="Above 0.")
 
 
 def _refuse_second(folder: Path) -> None:

@@ -93,21 +93,25 @@ def write(files: dict[str, str], folder: Path) -> list[Path]:
     """Writes them; scripts are executable.
 
     Raises:
-        UserError: One is there already with another content; nothing was written.
+        UserError: One is there already with another content, and nothing was written; or the folder
+            cannot be written to.
     """
     paths = {folder / name: text for name, text in files.items()}
-    for path, text in paths.items():
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise UserError(
-                "is there already with another content.",
-                where=str(path),
-                hint="Move it away, or give --to another folder.",
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in paths.items():
-        path.write_text(text, encoding="utf-8")
-        if text.startswith("#!"):
-            path.chmod(0o755)
+    try:
+        for path, text in paths.items():
+            if path.exists() and path.read_bytes() != text.encode():
+                raise UserError(
+                    "is there already with another content.",
+                    where=str(path),
+                    hint="Move it away, or give --to another folder.",
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in paths.items():
+            path.write_text(text, encoding="utf-8")
+            if text.startswith("#!"):
+                path.chmod(0o755)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error}).", where=f"--to {folder}") from None
     return list(paths)
 
 

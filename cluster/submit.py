@@ -23,6 +23,11 @@ fails above it with HTTP 413, although its own check is for 512 MiB."""
 POLL_SECONDS = 0.5
 AWAY_SECONDS = 120.0
 """A cluster that has not answered for so long is given up."""
+ANSWER_SECONDS = (10.0, 120.0)
+"""Longest wait for a connection, and for an answer: Ray's client itself waits without end."""
+SILENT_SECONDS = 60.0
+"""A log that says nothing for so long is asked for anew: its connection may be gone unnoticed, as
+after a laptop's sleep."""
 _OVERRIDING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _FINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -82,8 +87,13 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         _quiet_ray()
+
+        class Client(JobSubmissionClient):
+            def _do_request(self, *args: Any, **kwargs: Any) -> Any:
+                return super()._do_request(*args, timeout=ANSWER_SECONDS, **kwargs)
+
         with self._errors(), _without(_OVERRIDING):
-            self._client = JobSubmissionClient(self.address)
+            self._client = Client(self.address)
 
     def submit(
         self,
@@ -167,12 +177,14 @@ class Jobs:
         return state
 
     async def _tail(self, job: str, log: "_Followed") -> None:
-        """Until the server closes the connection: at the end of the job, or a cut line."""
+        """Until the server closes the connection (at the end of the job, or a cut line), or has
+        said nothing for `SILENT_SECONDS`."""
         import aiohttp
 
         log.begin()
+        pieces = aiter(self._client.tail_job_logs(job))
         try:
-            async for text in self._client.tail_job_logs(job):
+            while (text := await asyncio.wait_for(anext(pieces, None), SILENT_SECONDS)) is not None:
                 log.take(text)
         except (RuntimeError, OSError, aiohttp.ClientError) as error:
             logging.getLogger(__name__).debug("the log's connection was cut: %s", error)

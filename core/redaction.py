@@ -21,13 +21,17 @@ MIN_VALUE = 8
 """Shorter values of the environment are not looked for in text: they may be ordinary words."""
 MAX_LINE = 1 << 16
 """Characters of a program's output that are read at once if it ends no line."""
+MAX_KEY_LINES = 250
+"""Of a private key: RSA of 16384 bits has 200."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _ALONE = {
     "password", "passwd", "passphrase", "pwd", "secret", "secrets", "credential", "credentials",
     "authorization", "apikey", "webhook", "webhooks", "cookie", "cookies",
 }  # fmt: skip
-_KEYS_BEFORE = {"api", "access", "private", "secret", "signing", "encryption", "account", "auth"}
+_KEYS_BEFORE = {
+    "api", "access", "private", "secret", "signing", "encryption", "account", "auth", "storage",
+}  # fmt: skip
 """`api_key`, but not `run_key`."""
 _OF_TEXT = {
     "added", "bos", "budget", "class", "cls", "end", "eos", "first", "fake", "image", "last",
@@ -48,11 +52,13 @@ _HOOK = re.compile(
 )
 _HEADER = re.compile(r"\b((?i:bearer|basic))(\s+)(?=[\w.~+/=-]*[0-9A-Z+/=])[\w.~+/=-]{12,}")
 _PAIR = re.compile(
-    r"(?P<name>[A-Za-z][\w.-]{2,60})(?P<sep>['\"]?\s?(?:=|:)\s*(?:(?i:bearer|basic)\s+)?)"
+    r"(?P<name>[A-Za-z][\w.-]{2,60})(?P<sep>['\"]?\s?(?:=|:)[^\S\n]*(?:(?i:bearer|basic)\s+)?)"
     r"(?P<value>\$\{\w+\}|'[^'\n]*'|\"[^\"\n]*\"|[^\s'\",;)\]}&]+)"
 )
 """`name=value`, `name: value`, `"name": "value"`."""
 _NOTHING = ("", "None", "null", "true", "false", "True", "False")
+_DECIMAL = re.compile(r"-?[0-9]*\.[0-9]+(?:e[+-]?[0-9]+)?")
+"""A figure of a run whose name has such a word: `mixture.secrets=0.25`."""
 _LOOKS_RANDOM = re.compile(r"(?=.*[0-9A-Z]).{8,}")
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _BEGIN = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -71,6 +77,7 @@ _FORMS = re.compile(
 )
 
 _remembered: set[str] = set()
+_log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=4096)
@@ -88,7 +95,7 @@ def is_secret_key(name: str) -> bool:
         return words[-3:] == ["access", "key", "id"]
     if _ALONE & {*words} or any(word.endswith(("password", "passwd")) for word in words):
         return True
-    if last == "key":
+    if last in ("key", "keys"):
         return bool(before) and before[-1] in _KEYS_BEFORE
     return last == "token" and not (before and before[-1] in _OF_TEXT)
 
@@ -111,7 +118,7 @@ def _redact(text: str, known: Iterable[str]) -> str:
     text = _QUERY.sub(rf"\1{HIDDEN}", text)
     text = _FORMS.sub(lambda m: next(g for g in m.groups() if g) + HIDDEN, text)
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
-    return _PAIR.sub(_pair, text) if "=" in text or ":" in text else text
+    return _without_pairs(text) if "=" in text or ":" in text else text
 
 
 def redact_values(value: Any, name: str = "") -> Any:
@@ -137,13 +144,14 @@ def _values(value: Any, name: str, known: Iterable[str]) -> Any:
 
 def redacted_lines(lines: Iterable[str]) -> Iterator[str]:
     """As `redact`, line by line; a private key over several lines becomes one."""
-    inside = False
+    left = 0
+    """Lines that may still be of a key: what only speaks of one must not hide all that follows."""
     for line in lines:
-        if inside:
-            inside = not _END.search(line)
+        if left:
+            left = 0 if _END.search(line) else left - 1
             continue
-        inside = bool(_BEGIN.search(line)) and not _END.search(line)
-        yield redact(line) + ("\n" if inside and line.endswith("\n") else "")
+        left = MAX_KEY_LINES if _BEGIN.search(line) and not _END.search(line) else 0
+        yield redact(line) + ("\n" if left and line.endswith("\n") else "")
 
 
 def copy_redacted(output: IO[bytes], path: Path) -> threading.Thread:
@@ -158,8 +166,15 @@ def copy_redacted(output: IO[bytes], path: Path) -> threading.Thread:
     def copy() -> None:
         with os.fdopen(descriptor, "ab", buffering=0) as log:
             text = io.TextIOWrapper(output, encoding="utf-8", errors="replace", newline="")
+            trouble = None
             for line in redacted_lines(iter(lambda: text.readline(MAX_LINE), "")):
-                log.write(line.encode("utf-8", "replace"))
+                try:
+                    log.write(line.encode("utf-8", "replace"))
+                    trouble = None
+                except OSError as error:  # a full disk: the process must not meet a broken pipe
+                    if trouble is None:
+                        _log.warning("%s: lines are not kept (%s)", path, error.strerror)
+                    trouble = error
 
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     thread = threading.Thread(target=copy, daemon=True)
@@ -229,13 +244,24 @@ def _by_name(name: str, value: str) -> str:
     return HIDDEN
 
 
-def _pair(match: re.Match[str]) -> str:
-    """`name=value` with the value hidden, if the name is a secret's and the value may be one."""
+def _without_pairs(text: str) -> str:
+    """The values of secrets' names hidden; other values are looked through: `Error: token=...`."""
+    parts, at = [], 0
+    while (match := _PAIR.search(text, at)) is not None:
+        hidden = _hidden_pair(match)
+        end = match.start("value") if hidden is None else match.end()
+        parts.append(text[at:end] if hidden is None else text[at : match.start()] + hidden)
+        at = end
+    return "".join(parts) + text[at:]
+
+
+def _hidden_pair(match: re.Match[str]) -> str | None:
+    """`name=value` with the value hidden; None if the name is no secret's."""
     name, sep, value = match.group("name", "sep", "value")
     if not is_secret_key(name):
-        return f"{name}{sep}{_PAIR.sub(_pair, value)}"  # `ValueError: token=...`
+        return None
     bare = value.strip("'\"")
-    if bare in _NOTHING or _REFERENCE.match(bare) or HIDDEN in bare:
+    if bare in _NOTHING or _DECIMAL.fullmatch(bare) or _REFERENCE.match(bare) or HIDDEN in bare:
         return match.group()
     if ":" in sep and not _at_start(match) and not _LOOKS_RANDOM.fullmatch(bare):
         return match.group()  # prose: `unexpected token: '}'`
@@ -244,6 +270,6 @@ def _pair(match: re.Match[str]) -> str:
 
 
 def _at_start(match: re.Match[str]) -> bool:
-    """The name begins a line of YAML, a header, or an entry of a mapping."""
+    """The name begins a line of YAML, a header, an entry of a mapping, or what follows a colon."""
     before = match.string[max(0, match.start() - 40) : match.start()].rpartition("\n")[2]
-    return before.strip(" \t-'\"") == "" or before.rstrip(" '\"")[-1:] in ("{", ",", "(", "[")
+    return before.strip(" \t-'\"") == "" or before.rstrip(" '\"")[-1:] in ("{", ",", "(", "[", ":")

@@ -34,14 +34,20 @@ class Named:
         return Path(self.text).expanduser().is_absolute()
 
     def files(self) -> Iterator[Path]:
-        """What is there: the file, or the files of the folder."""
+        """What is there: the file, or the files of the folder, hidden ones (`.env`) apart.
+
+        A `.gitignore` among them would make Ray leave files out of the upload.
+        """
         if not self.path.is_dir():
             yield from [self.path] if self.path.is_file() else []
         elif self.patterns:
             yield from sorted({p for g in self.patterns for p in self.path.glob(g) if p.is_file()})
         else:
-            inside = (p for p in self.path.rglob("*") if "__pycache__" not in p.parts)
-            yield from sorted(p for p in inside if p.is_file())
+            yield from sorted(p for p in self.path.rglob("*") if p.is_file() and self._is_used(p))
+
+    def _is_used(self, file: Path) -> bool:
+        parts = file.relative_to(self.path).parts
+        return not any(part.startswith((".", "__pycache__")) for part in parts)
 
 
 def named_files(loaded: LoadedSpec) -> list[Named]:

@@ -15,7 +15,7 @@ from keepgain.core.store.location import (
 from keepgain.sweeps.base_models import is_here
 from keepgain.sweeps.check import check
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
-from keepgain.sweeps.gates.resources import Machine
+from keepgain.sweeps.gates.resources import Machine, detect_machine
 from keepgain.sweeps.named_files import named_files, refuse_outside
 from keepgain.sweeps.plan.disk import preflight_disk
 from keepgain.sweeps.prepare import Prepared, prepare
@@ -58,7 +58,8 @@ def preflight(
     location = resolve_store(store, create=True, make=False)
     require_writable(location, prepared.sweep_id)
     folder = location.sweep_folder(prepared.sweep_id)
-    for warning in (full := preflight_disk(prepared, folder)):
+    gpus = ray_cluster.is_remote(address) or detect_machine().gpus > 0
+    for warning in (full := preflight_disk(prepared, folder, gpus=gpus)):
         say(f"warning: {warning}")
     return prepared, (*warnings, *full)
 

@@ -83,14 +83,18 @@ def submit(options: SubmitOptions, say: Callable[[str], None]) -> tuple[Submissi
             own = write_unpacked(Path(folder))
             say(f"and Keepgain itself ({_mib(Path(folder, f) for f in own)})")
         check_size(Path(folder))
-        jobs.submit(
-            Path(folder),
-            entrypoint(spec, store, options),
-            submission_id=note.job,
-            env=env,
-            metadata=metadata(note),
-        )
-    write_note(note)
+        kept = write_note(note)  # first: without it nobody finds the job, to look at it or stop it
+        try:
+            jobs.submit(
+                Path(folder),
+                entrypoint(spec, store, options),
+                submission_id=note.job,
+                env=env,
+                metadata=metadata(note),
+            )
+        except UserError:
+            kept.unlink()
+            raise
     return note, jobs
 
 
@@ -151,7 +155,7 @@ def _store(options: SubmitOptions) -> tuple[str | None, str | None]:
     """
     work = options.work or os.environ.get(WORK_VARIABLE)
     if options.store == FROM_NODES:
-        return None, work
+        return None, options.work  # this machine's variable is not theirs
     text, source = store_text(options.store)
     if text is not None and redact(text) != text:
         raise UserError(

@@ -68,14 +68,23 @@ class Away:
 
 
 def write_note(note: Submission, cwd: Path | None = None) -> Path:
-    """Writes the note of a job; returns its file."""
+    """Writes the note of a job; returns its file.
+
+    Raises:
+        UserError: It cannot be written there.
+    """
     folder = _folder(cwd or Path.cwd())
     make_private(folder.parent)
     make_private(folder)
     path = folder / f"{note.job}.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"the note of the job cannot be written ({error.strerror}).", where=str(folder)
+        ) from None
     return path
 
 
@@ -96,7 +105,7 @@ def locate(
     """Where a sweep can be looked at: its folder if it lies here, else the job of a note.
 
     Args:
-        sweep: A sweep's id, a job's, or `last`.
+        sweep: A sweep's id, a job's, or `last`: of the store, where one is given.
         address: Of the cluster whose jobs are meant; the notes are then not needed.
         prefer_job: The job is meant where there is one.
 
@@ -106,6 +115,8 @@ def locate(
     notes = [n for n in read_notes() if sweep in ("last", n.sweep, n.job)]
     if address is not None:
         return _from_cluster(sweep, address, notes)
+    if sweep == "last" and store is not None:
+        notes = [n for n in notes if n.store == store]
     if not notes:
         return Here(sweep, resolve_store(store))
     here = None if prefer_job else _here(sweep, notes[0], store)
@@ -148,7 +159,9 @@ def _from_cluster(sweep: str, address: str, notes: Iterable[Submission]) -> Away
     for state in states:
         known = state.metadata.get(META_SWEEP)
         if sweep in ("last", state.id, known) or state.id in mine:
-            return Away(mine.get(state.id) or _of(state, jobs.address))
+            note = mine.get(state.id) or _of(state, jobs.address)
+            # It may have been submitted by another way to the same cluster: a tunnel, say.
+            return Away(note.model_copy(update={"address": jobs.address}))
     names = ", ".join(s.metadata.get(META_SWEEP, s.id) for s in states[:5])
     raise UserError(
         f"the cluster at {jobs.address} has no job of a sweep '{sweep}'.",

@@ -114,11 +114,16 @@ def placement_group(footprint: Footprint) -> Any:
     )
 
 
+class _QuietFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Nothing: on a full disk the ledger says so, in one line instead of a trace for each."""
+
+
 def _log_tune_to(logs: Path) -> None:
     """Tune's log lines go to a file: `sweep run` tells people what they mean."""
     logs.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger("ray.tune")
-    handler = logging.FileHandler(logs / "tune.log")
+    handler = _QuietFile(logs / "tune.log")
     handler.setFormatter(RedactingFormatter())
     logger.handlers = [handler]
     logger.propagate = False

@@ -5,10 +5,9 @@ Exit codes: 0 done, 1 the work did not succeed, 2 input that cannot be used, 130
 
 import argparse
 import sys
-from importlib import import_module
+from collections.abc import Sequence
 
-from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
-from keepgain.core.terminal import show_faults_redacted, shown
+from keepgain.core.command_line import parser_of, run_command
 
 COMMANDS = ("up", "add_node", "env", "status", "down", "mlflow", "manifest")
 
@@ -22,31 +21,13 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, runs one command, and turns errors into one line and an exit code."""
-    show_faults_redacted()
-    args = _parser().parse_args(argv)
-    try:
-        code: int = args.run(args)
-        return code
-    except KeepgainError as error:
-        print(shown(f"cluster: {error}"), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("cluster: interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    """Runs one command; returns the exit code."""
+    return run_command(_parser, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cluster",
-        description="A Ray cluster and an MLflow server for sweeps, on loopback by default.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        import_module(f"keepgain.cluster.cli.{name}").add_parser(subparsers)
-    return parser
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    about = "A Ray cluster and an MLflow server for sweeps, on loopback by default."
+    return parser_of("cluster", about, EPILOG, "keepgain.cluster.cli", COMMANDS, words)
 
 
 if __name__ == "__main__":

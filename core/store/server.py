@@ -78,6 +78,10 @@ def start_server(settings: ServerSettings) -> tuple["subprocess.Popen[bytes]", s
             end of its log.
     """
     location = settings.location
+    if settings.port is not None and not 0 <= settings.port < 1 << 16:
+        raise UserError(
+            f"{settings.port} is not a port.", where="--port", hint="Allowed: 1 to 65535."
+        )
     require_reachable(location)
     folder = location.folder or location.work.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -104,7 +104,8 @@ class Spool:
         head = {"attempt": self._attempt, "event": event, "run_key": run_key}
         line = {**head, "time_ms": self._latest_ms, **fields}
         # Here and not at the shipper alone: the spool stays on disk, and is read by people.
-        line |= redact_values({k: line[k] for k in _TEXTS if k in line})
+        if texts := {k: line[k] for k in _TEXTS if k in line}:
+            line |= redact_values(texts)
         self._pending += json.dumps(line, allow_nan=False).encode() + b"\n"
         if sync or len(self._pending) > MOST_PENDING or time.monotonic() - self._synced > 1.0:
             self.flush()

@@ -6,10 +6,9 @@ Exit codes: 0 done, 1 the work did not succeed, 2 input that cannot be used (not
 
 import argparse
 import sys
-from importlib import import_module
+from collections.abc import Sequence
 
-from keepgain.core.errors import EXIT_INTERRUPTED, KeepgainError
-from keepgain.core.terminal import show_faults_redacted, shown
+from keepgain.core.command_line import parser_of, run_command
 
 COMMANDS = (
     "init", "doctor", "check", "plan", "run", "submit", "list", "status", "stop", "pause", "add",
@@ -37,35 +36,13 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, runs one command, and turns errors into one line and an exit code."""
-    show_faults_redacted()
-    args = _parser().parse_args(argv)
-    try:
-        code: int = args.run(args)
-        return code
-    except KeepgainError as error:
-        print(shown(f"sweep: {error}"), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("sweep: interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; a second attempt to write must not complain.
-        sys.stdout = None
-        return 0
+    """Runs one command; returns the exit code."""
+    return run_command(_parser, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweep",
-        description="Sweep fine-tunes of language models: gain against forgetting and cost.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        import_module(f"keepgain.sweeps.cli.{name}").add_parser(subparsers)
-    return parser
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    about = "Sweep fine-tunes of language models: gain against forgetting and cost."
+    return parser_of("sweep", about, EPILOG, "keepgain.sweeps.cli", COMMANDS, words)
 
 
 if __name__ == "__main__":

@@ -54,17 +54,18 @@ def run(args: argparse.Namespace) -> int:
     from keepgain.sweeps.run import RunOptions, run_sweep
 
     os.umask(PRIVATE_UMASK)  # for the Ray that is started here, and its trials, as well
-    outcome = run_sweep(
-        RunOptions(
-            spec=args.spec,
-            profile=args.profile,
-            store=args.store,
-            address=args.address,
-            slots=args.slots,
-            retry_failed=args.retry_failed,
-        ),
-        say,
+    options = RunOptions(
+        spec=args.spec,
+        profile=args.profile,
+        store=args.store,
+        address=args.address,
+        slots=args.slots,
+        retry_failed=args.retry_failed,
     )
+    try:
+        outcome = run_sweep(options, say)
+    except SystemExit:  # what Ray makes of a SIGTERM while Tune does not run, with code 15
+        raise KeyboardInterrupt from None
     asked, _ = store_text(args.store)
     where = f" --store {shlex.quote(redact(asked))}" if asked else ""
     if outcome.trouble is not None:

@@ -45,7 +45,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "default: KEEPGAIN_STORE or MLFLOW_TRACKING_URI of this machine",
     )
     parser.add_argument(
-        "--work", help="folder for ledgers and checkpoints beside a server; default: KEEPGAIN_WORK"
+        "--work",
+        help="folder for ledgers and checkpoints beside a server; default: KEEPGAIN_WORK, with "
+        "`--store nodes` that of the nodes",
     )
     parser.add_argument(
         "--env",

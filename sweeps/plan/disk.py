@@ -12,6 +12,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.publish import located
 from keepgain.core.schema import StrictModel
 from keepgain.core.units import human_bytes
+from keepgain.sweeps.kept_files import checkpoint_base
 from keepgain.sweeps.plan.course import finalists_of, stages_of, trials_of
 from keepgain.sweeps.plan.speed import Hardware
 from keepgain.sweeps.plan.stages import StagePlan
@@ -61,12 +62,15 @@ def free_bytes(place: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def check_disk(parts: Sequence[DiskPart], folder: Path, held: int = 0) -> tuple[str, ...]:
+def check_disk(
+    parts: Sequence[DiskPart], folder: Path, held: int = 0, held_apart: int = 0
+) -> tuple[str, ...]:
     """Compares what may be kept with what is free; returns warnings.
 
     Args:
         folder: Of the sweep, whether it is there or not.
         held: Bytes that the sweep has there already.
+        held_apart: Bytes of checkpoints that it has in another folder already.
 
     Raises:
         UserError: It does not fit, with the sums.
@@ -74,7 +78,8 @@ def check_disk(parts: Sequence[DiskPart], folder: Path, held: int = 0) -> tuple[
     warnings: tuple[str, ...] = ()
     for place, own in _by_file_system(parts, folder).items():
         total, free = sum(p.bytes for p in own), free_bytes(place)
-        total -= min(total, held) if place == folder else 0
+        there = held * any(not p.place for p in own) + held_apart * any(p.place for p in own)
+        total -= min(total, there)
         what = f"the sweep may keep {human_bytes(total)} on disk, and {human_bytes(free)} are free"
         if total > free:
             sums = "\n".join(f"{human_bytes(p.bytes):>9}  {p.what}: {p.arithmetic}" for p in own)
@@ -89,20 +94,27 @@ def check_disk(parts: Sequence[DiskPart], folder: Path, held: int = 0) -> tuple[
     return warnings
 
 
-def preflight_disk(prepared: Prepared, folder: Path) -> tuple[str, ...]:
+def preflight_disk(prepared: Prepared, folder: Path, *, gpus: bool) -> tuple[str, ...]:
     """As `check_disk`, for a sweep about to start or to go on in `folder`.
+
+    Args:
+        gpus: Trials may have GPUs; weights are then written in bfloat16 if `dtype` is `auto`.
 
     Raises:
         UserError: It does not fit.
     """
     if (folder / "decision" / "decision.json").exists():
         return ()
-    # Sizes of files do not depend on where trials compute; float32 is the larger export.
-    hardware = Hardware(label="any", gpu=None, gpus=0.0, cpus=1.0, dtype="float32", engine="torch")
+    # Beside the dtype, sizes of files do not depend on where trials compute.
+    dtype = _dtype(prepared, gpus)
+    hardware = Hardware(label="any", gpu=None, gpus=0.0, cpus=1.0, dtype=dtype, engine="torch")
     space = spec_space(prepared.loaded)
     models = tuple(model_plan(prepared, space, m, hardware) for m in prepared.models)
     parts = disk_parts(prepared, models, tuple(stages_of(prepared, space, models, 1)))
-    return check_disk(parts, folder, _held(folder))
+    base = checkpoint_base(prepared)
+    apart = located(folder, base) if base is not None else None
+    held_apart = _held(apart) if isinstance(apart, Path) else 0
+    return check_disk(parts, folder, _held(folder), held_apart)
 
 
 def _by_file_system(parts: Sequence[DiskPart], folder: Path) -> Mapping[Path, list[DiskPart]]:
@@ -115,6 +127,15 @@ def _by_file_system(parts: Sequence[DiskPart], folder: Path) -> Mapping[Path, li
             there = next(p for p in (place, *place.parents) if p.exists())
             found.setdefault(devices.setdefault(os.stat(there).st_dev, place), []).append(part)
     return found
+
+
+def _dtype(prepared: Prepared, gpus: bool) -> str:
+    """Of the exported weights; the smaller one if in doubt: what would fit is not to be refused."""
+    asked, resources = prepared.spec.training.dtype, prepared.spec.resources
+    if asked != "auto":
+        return asked
+    none = not gpus or resources.device == "cpu" or resources.gpus_per_trial == 0
+    return "float32" if none else "bfloat16"
 
 
 def _held(folder: Path) -> int:

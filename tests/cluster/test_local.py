@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ import pytest
 from keepgain.cluster import marked
 from keepgain.cluster.cli.common import labels_of
 from keepgain.cluster.cli.main import main
-from keepgain.cluster.local import find_local_cluster, start_local_cluster
+from keepgain.cluster.local import LocalCluster, find_local_cluster, start_local_cluster
 from keepgain.cluster.local_state import (
     ClusterState,
     NodeState,
@@ -127,10 +128,18 @@ def test_two_commands_never_work_on_one_cluster(tmp_path: Path) -> None:
 
 
 def test_a_cluster_of_nothing_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    for sizes in ({"nodes": 0}, {"cpus": 0}, {"gpus": -1}, {"memory_gb": 0.0}):
-        with pytest.raises(UserError, match="is no cluster"):
-            start_local_cluster(root=tmp_path / "clusters", **sizes)  # type: ignore[arg-type]
-    assert not (tmp_path / "clusters").exists()
+    root = tmp_path / "clusters"
+    sizes = ({"nodes": 0}, {"cpus": 0}, {"gpus": -1}, {"memory_gb": 0.0}, {"memory_gb": math.nan})
+    for asked in (*sizes, {"memory_gb": math.inf}):
+        (option,) = asked
+        with pytest.raises(UserError, match=f"--{option.replace('_', '-')}"):
+            start_local_cluster(root=root, **asked)
+    assert not root.exists()
+    one = LocalCluster(root / "a", state(tmp_path, nodes=[NodeState(number=0, cpus=1)]))
+    for option in ("cpus", "gpus", "memory_gb"):
+        with pytest.raises(UserError, match=f"--{option.replace('_', '-')}"):
+            one.add_node(**{option: -1})  # type: ignore[arg-type]
+    assert not root.exists()
 
 
 def test_labels_are_pairs() -> None:

@@ -305,6 +305,17 @@ def test_a_file_of_another_content_is_never_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "mine" and not (tmp_path / "job" / "new").exists()
 
 
+def test_a_folder_that_is_none_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "job" / "sweep.sbatch").mkdir(parents=True)
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "job"):
+        assert main(["manifest", "slurm", "--to", str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert f"--to {folder}" in error and error.count("\n") == 1
+
+
 def test_the_command_prints_or_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OFFERED == KINDS
     assert main(["manifest", "container", "--gpus", "0"]) == 0

@@ -39,6 +39,7 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n{CANARY}\n-----END RSA PRIVAT
         "push_to_hub_token", "secret", "clientSecret", "aws_secret_access_key", "api_key", "apiKey",
         "OPENAI_API_KEY", "apikey", "private_key", "Authorization", "credentials", "webhook",
         "SLACK_WEBHOOK_URL", "trainer.api_key", "AWS_ACCESS_KEY_ID", "cookie",
+        "AZURE_STORAGE_KEY", "api_keys",
     ],
 )  # fmt: skip
 def test_these_names_are_of_secrets(name: str) -> None:
@@ -78,7 +79,9 @@ def test_these_names_are_not(name: str) -> None:
         f"password={CANARY}", f"MLFLOW_TRACKING_PASSWORD={CANARY} sweep run",
         f"  api_key: {CANARY}  # mine", f'{{"api_key": "{CANARY}"}}', f"{{'token': '{CANARY}'}}",
         f"ValueError: bad token: {CANARY}", f"settings.api_key = '{CANARY}'",
-        f"--hub-token={CANARY}",
+        f"--hub-token={CANARY}", f"OperationalError: login failed: password: {CANARY}",
+        f"settings:\n  password: {CANARY}", f"config: {{token: {CANARY}}}",
+        f"'error': 'password: {CANARY}'",
     ],
 )  # fmt: skip
 def test_secrets_are_hidden_in_text(text: str) -> None:
@@ -99,6 +102,7 @@ def test_secrets_are_hidden_in_text(text: str) -> None:
         "s3://bucket/models/a@b:c", "basic configuration of the model", "the bearer of all weights",
         "git@github.com:team/repo.git", "2026-11-22 05:37:05,123 INFO step 3 of 9: loss=1.5",
         "examples/quickstart/data/far_train.jsonl", "user@host: done", "12:30", "{a: 1, b: [x, y]}",
+        "suites:\n  secret-santa:\n    path: santa.jsonl", "m #3 mixture.secrets=0.25 rank=8",
     ],
 )  # fmt: skip
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
@@ -186,6 +190,23 @@ def test_what_a_program_prints_is_kept_without_secrets(tmp_path: Path) -> None:
     text = log.read_text(encoding="utf-8")
     assert text.startswith(f"before\npassword={HIDDEN}\nhalf ")
     assert text.endswith("raw\nend") and CANARY not in text
+
+
+def test_what_only_speaks_of_a_key_does_not_hide_the_rest_of_a_log() -> None:
+    lines = ["expected -----BEGIN PRIVATE KEY-----\n", *(f"line {n}\n" for n in range(1000))]
+    kept = list(redacted_lines(lines))
+    assert kept[0] == f"expected {HIDDEN}\n" and kept[-1] == "line 999\n" and len(kept) > 500
+
+
+def test_a_program_goes_on_where_its_log_finds_no_room(caplog: pytest.LogCaptureFixture) -> None:
+    program = "for n in range(20000): print('a line of a log', n)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        copy_redacted(process.stdout, Path("/dev/full")).join(30)
+    assert process.returncode == 0, "it met no broken pipe"
+    assert [r.message for r in caplog.records] == [
+        "/dev/full: lines are not kept (No space left on device)"
+    ]
 
 
 def test_log_lines_and_their_tracebacks_are_hidden() -> None:

@@ -15,7 +15,7 @@ from keepgain.core.store.links import runs_url
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.reader import load_from_mlflow
 from keepgain.core.store.record_files import ITEMS_NAME, RECORD_NAME, save_folder
-from keepgain.core.store.server import start_ui, stop_server
+from keepgain.core.store.server import ServerSettings, start_server, start_ui, stop_server
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
 from tests.core.store.conftest import SWEEP, same_evidence
@@ -94,3 +94,11 @@ def _check_interface(
     points = new_client(remote).get_metric_history(found[0]["info"]["run_id"], "loss")
     assert sorted(p.step for p in points) == list(range(1500))
     assert same_evidence(load_from_mlflow(remote, SWEEP), evidence)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_number_that_is_no_port_is_refused(tmp_path: Path, port: int) -> None:
+    location = resolve_store(str(tmp_path), create=True)
+    with pytest.raises(UserError, match=f"--port: {port} is not a port"):
+        start_server(ServerSettings(location, tmp_path / "log", port=port))
+    assert not list(tmp_path.glob("*"))

@@ -1,12 +1,19 @@
 """`sweep submit` without a cluster: what is checked, chosen and refused before anything is sent."""
 
+import asyncio
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import time
+import zipfile
+from collections.abc import AsyncIterator
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +21,19 @@ from keepgain.cluster import submit as jobs
 from keepgain.cluster.submit import JobState, check_size
 from keepgain.cluster.wheel import PACKAGES, write_unpacked
 from keepgain.core.errors import UserError
+from keepgain.sweeps import submit as submitting
+from keepgain.sweeps import submitted
 from keepgain.sweeps.cli.main import main
 from keepgain.sweeps.named_files import to_upload
 from keepgain.sweeps.spec import load_spec
-from keepgain.sweeps.submit import SubmitOptions, entrypoint, forwarded, stage, working_dir
+from keepgain.sweeps.submit import (
+    SubmitOptions,
+    entrypoint,
+    forwarded,
+    stage,
+    submit,
+    working_dir,
+)
 from keepgain.sweeps.submitted import (
     Away,
     Here,
@@ -82,6 +98,23 @@ def test_what_the_spec_names_is_uploaded_and_nothing_else(project: Path) -> None
     left_out = {"models/base/optimizer.pt", "data/unused.jsonl", ".env", "notes.txt",
                 "tools/unused.py"}  # fmt: skip
     assert set(found) == {*FILES, "sweep.yaml"} - left_out
+
+
+def test_hidden_files_of_a_package_stay_here_and_leave_nothing_out(
+    project: Path, tmp_path: Path
+) -> None:
+    """A password in `core/.env`; and Ray obeys a `.gitignore` that it finds in an upload."""
+    from ray._private.runtime_env.packaging import create_package
+
+    for name in ("core/.env", "core/.gitignore", "core/.git/config", "core/words/list.jsonl"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("*.jsonl\n")
+    found = to_upload(load_spec(project / "sweep.yaml"), project)
+    assert not [name for name in found if "/." in name]
+    stage(found, tmp_path / "staged")
+    create_package(str(tmp_path / "staged"), tmp_path / "packed.zip", include_gitignore=True)
+    with zipfile.ZipFile(tmp_path / "packed.zip") as packed:
+        assert {n for n in packed.namelist() if not n.endswith("/")} == set(found)
 
 
 def test_the_upload_keeps_its_places_below_the_folder_that_one_is_in(project: Path) -> None:
@@ -264,6 +297,42 @@ def test_what_a_second_connection_repeats_is_shown_once() -> None:
     assert "".join(shown) == "abcdefghij"
 
 
+def test_a_log_whose_connection_is_gone_unnoticed_is_asked_for_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a laptop's sleep nothing comes any more, and nothing says so."""
+
+    class Client:
+        left = 0
+
+        async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+            try:
+                yield "abc"
+                await asyncio.sleep(60)
+            finally:
+                self.left += 1
+
+    monkeypatch.setattr(jobs, "SILENT_SECONDS", 0.05)
+    cluster = object.__new__(jobs.Jobs)
+    client = Client()
+    monkeypatch.setattr(cluster, "_client", client, raising=False)
+    shown: list[str] = []
+    log = jobs._Followed(shown.append)
+    began = time.monotonic()
+    asyncio.run(cluster._tail("j", log))
+    asyncio.run(cluster._tail("j", log))
+    assert shown == ["abc"] and client.left == 2 and time.monotonic() < began + 30
+
+
+def test_a_cluster_that_takes_the_connection_and_never_answers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "ANSWER_SECONDS", (5.0, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(UserError, match="no Ray dashboard answers"):
+            jobs.Jobs(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+
 @pytest.mark.parametrize(
     ("status", "driver", "code"),
     [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", None, 1), ("STOPPED", None, 130)],
@@ -309,6 +378,77 @@ def test_a_sweep_whose_folder_is_here_needs_no_cluster(
     found = locate("tiny-1", None, None)
     assert isinstance(found, Here) and found.location.folder == store.resolve()
     assert isinstance(locate("tiny-1", None, None, prefer_job=True), Away)
+
+
+def test_the_last_of_a_store_is_not_a_job_that_records_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `sweep stop last --store HERE` would end a job on a cluster."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "sweeps").mkdir(parents=True)
+    write_note(note(1, store="http://mlflow:5000"))
+    write_note(note(2, store="/shared/keepgain"))
+    found = locate("last", "here", None)
+    assert isinstance(found, Here) and found.location.folder == tmp_path / "here"
+    assert locate("last", "http://mlflow:5000", None) == Away(note(1, store="http://mlflow:5000"))
+
+
+def test_a_job_is_asked_for_at_the_address_that_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note has the address by which it was submitted; today's way may be a tunnel."""
+    tunnel = "http://127.0.0.1:8265"
+
+    class Listing(Cluster):
+        def states(self) -> list[JobState]:
+            return [JobState("j1", "RUNNING", "", {"keepgain.name": "tiny"}, 1.0, None, None)]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(submitted, "Jobs", Listing)
+    write_note(note(1))
+    for name in ("tiny-1", "j1", "last"):
+        assert locate(name, None, tunnel) == Away(note(1, address=tunnel))
+
+
+class Cluster:
+    """One that notes what it is sent, or refuses it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.sent: list[dict[str, str]] = []
+        self.found: list[Submission] = []
+        self.refuses = False
+
+    def submit(self, folder: Path, entrypoint: str, **told: Any) -> None:
+        self.found = read_notes()
+        if self.refuses:
+            raise UserError("no")
+        self.sent.append(told["env"])
+
+
+def test_a_job_has_its_note_before_it_runs_and_a_refused_one_leaves_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its note a job would run where nobody finds it, to look at it or to stop it."""
+    cluster = Cluster(NOWHERE)
+    monkeypatch.setattr(submitting, "Jobs", lambda address: cluster)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("KEEPGAIN_WORK", "/of/this/machine")
+    options = SubmitOptions(Path("sweep.yaml"), NOWHERE, store="nodes", sends_keepgain=False)
+    cluster.refuses = True
+    with pytest.raises(UserError, match="no"):
+        submit(options, print)
+    assert len(cluster.found) == 1 and read_notes() == []
+    cluster.refuses = False
+    sent, _ = submit(options, print)
+    assert cluster.found == read_notes() == [sent]
+    assert cluster.sent == [{}]  # the nodes' own store, and their own KEEPGAIN_WORK
+    notes = project / ".keepgain" / "submitted"
+    shutil.rmtree(notes)
+    notes.touch()
+    with pytest.raises(UserError, match="cannot be"):
+        submit(options, print)
+    assert len(cluster.sent) == 1
 
 
 @pytest.mark.parametrize("words", [("status",), ("logs",), ("logs", "--follow"), ("stop",)])

@@ -4,6 +4,7 @@ Both nodes are on this machine and share its address and its two cores; what is 
 are started by two raylets, meet over a socket, and that one placement group spans both.
 """
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -112,7 +113,9 @@ def test_a_sweep_of_two_times_two_ranks_decides(
         assert running.wait(10) == 0, running.output[-4000:]
         assert ("trying once more" in running.output) == (kill_rank is not None)
     state = swept.state()
-    assert Stage.DECIDED in state.stages
+    assert Stage.TEST in state.stages
+    kept = json.loads((swept.folder / "decision" / "decision.json").read_text())
+    assert kept["decision"]["trial"] in {run.asked.trial_id for run in state.runs.values()}
     assert all(run.last_report is not None for run in searched(state))
     for event in swept.events():
         if isinstance(event, Rung) and "zero_stage" in event.report.numerics:

@@ -1,13 +1,15 @@
 """The plan: counts that follow from the spec, sums that refuse what cannot fit."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from keepgain.core.errors import UserError
 from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.plan.devices import CPU_FLOPS
-from keepgain.sweeps.plan.disk import RECORD_BYTES
+from keepgain.sweeps.plan.disk import RECORD_BYTES, preflight_disk
 from keepgain.sweeps.plan.plan import Plan, make_plan
 from keepgain.sweeps.plan.text import render_plan
 from keepgain.sweeps.prepare import prepare
@@ -97,6 +99,43 @@ def test_a_full_disk_is_refused(spec: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match="10 B are free"):
         plan_of(spec, SMALL)
+
+
+def test_a_run_is_refused_where_the_plan_is_and_nowhere_else(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = spec.with_name("full.yaml")  # adapters are small, and float32 anyway
+    lines = spec.read_text().replace("[full, lora]", "[full]").splitlines(True)
+    full.write_text("".join(x for x in lines if "lora.rank" not in x))
+    prepared = prepare(load_spec(full), None)
+    h100 = replace(GPU, gpu_name="NVIDIA H100 80GB HBM3")
+    planned = {True: plan_of(full, h100).disk_bytes, False: plan_of(full, SMALL).disk_bytes}
+    assert planned[True] < planned[False], "weights are written in bfloat16 and in float32"
+    for gpus, enough in planned.items():
+        usage = SimpleNamespace(free=enough)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
+        assert len(preflight_disk(prepared, tmp_path / "sweep", gpus=gpus)) == 1
+        usage.free -= 1
+        with pytest.raises(UserError, match="the sweep may keep"):
+            preflight_disk(prepared, tmp_path / "sweep", gpus=gpus)
+
+
+def test_a_sweep_whose_checkpoints_fill_a_disk_apart_may_go_on(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = spec.with_name("apart.yaml")
+    rungs = "training: {rungs: [0.25, 1.0]}\n"
+    kept = [x for x in spec.read_text().splitlines(True) if not x.startswith("training:")]
+    path.write_text("".join(kept) + rungs + f"storage: {{checkpoints: {tmp_path}/apart}}\n")
+    prepared, sweep = prepare(load_spec(path), None), tmp_path / "sweep"
+    needed = plan_of(spec, SMALL, rungs).disk_bytes
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1000))
+    with pytest.raises(UserError, match=r"storage\.checkpoints"):
+        preflight_disk(prepared, sweep, gpus=False)
+    own = tmp_path / "apart" / prepared.sweep_id / "t1-s0" / "checkpoint-r0"
+    own.mkdir(parents=True)
+    (own / "weights").write_bytes(bytes(1000))
+    assert preflight_disk(prepared, sweep, gpus=False), "it is only said that little is left"
 
 
 def test_paused_trials_need_disk(spec: Path) -> None:
