@@ -49,7 +49,8 @@ from keepgain.sweeps.steering import Inbox
 from keepgain.sweeps.telling import Telling
 
 ATTEMPTS = 2
-"""Of a run whose worker was lost; other failures are the configuration's own and not repeated."""
+"""From one rung to the next, of a run whose worker was lost; other failures are the configuration's
+own and not repeated."""
 
 
 @dataclass
@@ -81,7 +82,7 @@ class SweepProgram:
     _live: dict[str, Job] = field(default_factory=dict)
     """Begun, and neither ended nor waiting at a rung."""
     _lost: dict[str, int] = field(default_factory=dict)
-    """Run key → workers lost so far."""
+    """Run key → workers lost since its last rung."""
     _drawn: int = -1
     """All draws up to this generation were begun."""
     _unsettled: bool = True
@@ -189,6 +190,7 @@ class SweepProgram:
             self.on_failed(job, FailureCause.INCOMPLETE_SCORES, lacking)
             return Verdict.STOP
         self._append(Rung(report=report, seconds=execution.ended - execution.began))
+        self._lost.pop(job.run_key, None)  # it gets on: nodes that come and go do not doom it
         self.recorder.reported(job.asked, report)
         self.recorder.executed(job.asked, report, execution)
         if isinstance(job.request, ScoreRequest) and job.request.config.replay:

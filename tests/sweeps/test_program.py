@@ -381,6 +381,21 @@ def test_a_lost_worker_is_replaced_once_and_goes_on_from_the_last_rung(
     assert "trying once more" in sweep.said.getvalue()
 
 
+@pytest.mark.fault("P1")
+def test_a_worker_may_be_lost_at_every_rung(
+    world: Path, tmp_path: Path, undisturbed: Sweep
+) -> None:
+    def fail(job: Job, attempt: int) -> FailureCause | None:
+        request = job.request
+        lost = isinstance(request, TrainRequest) and request.rung == attempt
+        return FailureCause.WORKER_LOST if lost else None
+
+    sweep = Sweep(world, tmp_path, fail=fail).run()
+    searched = [r.run_key for r in sweep.by_stage(Stage.SEARCH)]
+    assert {sweep.worker.attempts[key] for key in searched} == {2}, "once at each of two rungs"
+    assert comparable(sweep.evidence()) == comparable(undisturbed.evidence())
+
+
 @pytest.mark.fault("P2")
 def test_a_worker_lost_twice_is_a_failure(world: Path, tmp_path: Path) -> None:
     sweep = Sweep(world, tmp_path, fail=fail_search([FailureCause.WORKER_LOST])).run()
