@@ -12,6 +12,7 @@ from pathlib import Path
 from keepgain.cluster.ranks import Ranks
 from keepgain.core.config import SuiteRef, TrialConfig
 from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.identity import file_digest
 from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import RungReport
 from keepgain.core.rows import write_rows
@@ -128,6 +129,6 @@ def _sampled(prepared: Prepared, folder: Path) -> tuple[SuiteRef, ...]:
         count = min(ref.items, max(LEAST_ITEMS, round(share * ref.items)))
         path = folder / f"calibrate-{ref.name}.jsonl"
         write_rows(path, prepared.suites[ref.name].items("validation").rows[:count])
-        update = {"path": str(path), "digest": f"{ref.digest}/{count}", "items": count}
+        update = {"path": str(path), "digest": file_digest(path), "items": count}
         sampled.append(ref.model_copy(update=update))
     return tuple(sampled)
