@@ -16,9 +16,10 @@ import pytest
 
 from keepgain.cluster import mlflow_server
 from keepgain.core.errors import UserError
+from keepgain.core.launch import free_port
 from keepgain.core.store.client import new_client
 from keepgain.core.store.location import resolve_store
-from tests.postgres import Postgres, free_port, postgres  # noqa: F401 - a fixture
+from tests.postgres import Postgres, postgres  # noqa: F401 - a fixture
 
 CLUSTER = Path(sys.executable).with_name("cluster")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 
 from keepgain.cluster.local import LocalCluster, start_local_cluster
+from keepgain.core.launch import free_port
 from tests.faults.invariants import Left
-from tests.postgres import free_port, run_postgres
+from tests.postgres import run_postgres
 from tests.sweeps.e2e.world import PATIENCE, Done, environment, run
 
 SERVER = "team"

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keepgain.core.launch import free_port
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.server import ServerSettings, start_server
-from tests.postgres import free_port
 
 SWEEP = "tickets-7f3a2c"
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from keepgain.core.launch import free_port
 from keepgain.core.store import heartbeat
 from keepgain.core.store.client import new_client
 from keepgain.core.store.location import StoreLocation, resolve_store
@@ -29,7 +30,7 @@ from keepgain.core.store.summary import list_sweeps
 from keepgain.core.store.upkeep import duplicates, stored_runs
 from tests.core.store.conftest import SWEEP
 from tests.core.store.servers import Server, await_true
-from tests.postgres import Postgres, free_port, postgres  # noqa: F401 - a fixture
+from tests.postgres import Postgres, postgres  # noqa: F401 - a fixture
 
 WRITE = """
 import sys, time
