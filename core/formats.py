@@ -6,7 +6,8 @@ file have the same one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -49,6 +50,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Format → fields that a row must have; in the order of detection."""
 _ANSWERS = ("answer", "output")
 """Fields that prompts do without."""
+_CONTENT = ("prompt", "answer", "instruction", "input", "output", "text", "context", "id")
+"""Fields that are the row itself, or its name."""
+MAX_BESIDE_CHARACTERS = 200
 _BESIDE = ("id", "context", "choices", "group", "cluster")
 """Fields of any format, which tell nothing about it."""
 
@@ -73,6 +77,9 @@ class FoundRow:
     """As in `RowFile.lines`."""
     format: str
     """Of the file."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the file whose values are short texts, numbers or booleans and are neither content
+    nor id, with their values as text: annotator, date, label, ..."""
 
 
 def read_row_file(
@@ -143,7 +150,7 @@ def iterate_rows(
             copies[row.id] = copies.get(row.id, 1) + 1
             row = reader.row(kind, f"{row.id}-{copies[row.id]}")
         first_line[row.id] = number
-        yield FoundRow(row, number, kind)
+        yield FoundRow(row, number, kind, reader.beside())
         if count == limit:
             break
     if not first_line:
@@ -230,6 +237,18 @@ class _Reader:
         found = ((name, self._slice(name)) for name in self.slices)
         kept = tuple((name, value) for name, value in found if value is not None)
         return Row(id=row_id, **content, slices=kept)
+
+    def beside(self) -> dict[str, str]:
+        """As `FoundRow.beside`."""
+        keys = (_key(self.record, self.fields, name) for name in _CONTENT)
+        content = {key for key in keys if key is not None}
+        return {
+            key: str(value)
+            for key, value in self.record.items()
+            if key not in content
+            and isinstance(value, str | int | float | date)
+            and len(str(value)) <= MAX_BESIDE_CHARACTERS
+        }
 
     def identifier(self) -> str | None:
         """The row's own id; numbers are taken as their digits."""

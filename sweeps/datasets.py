@@ -15,6 +15,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.formats import iterate_rows
 from keepgain.core.rows import Row, RowSpool
 from keepgain.core.scorer_options import ScorerOptions
+from keepgain.sweeps.gates.columns import ColumnsBuilder
 from keepgain.sweeps.gates.material import normalised
 from keepgain.sweeps.lm_eval_suites import read_task
 from keepgain.sweeps.located import Located, Places, digest_rows
@@ -157,12 +158,14 @@ def _read(
         choices=_wants_choices(loaded, spec),
         prompts=isinstance(spec, DataSpec) and spec.answers == "base",
     )
-    spool, lines, kind = RowSpool(), array("q"), ""
+    spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(), ""
     for one in found:
         kind = one.format
         lines.append(one.line)
         spool.add(one.row)
-    return Located(spool.rows(), Places(path, np.array(lines, dtype=np.int64))), kind
+        columns.add(one.beside)
+    places = Places(path, np.array(lines, dtype=np.int64))
+    return Located(spool.rows(), places, columns.columns()), kind
 
 
 def _buckets(rows: Located, buckets: int, salt: str) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keepgain.core.lazy import LazySequence
 from keepgain.core.rows import Row, StoredRows
+from keepgain.sweeps.gates.columns import Columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class Located:
 
     rows: StoredRows
     places: Places
+    columns: Columns = field(default_factory=dict)
+    """Fields of the rows that are not content; they are no part of what is trained on."""
 
     def placed(self) -> Iterable[tuple[Row, str]]:
         """Each row with its place."""
@@ -41,7 +44,9 @@ class Located:
     def where(self, chosen: npt.NDArray[np.bool_]) -> "Located":
         """The rows where `chosen` is true."""
         lines = self.places.lines[chosen]
-        return Located(self.rows.where(np.flatnonzero(chosen)), replace(self.places, lines=lines))
+        columns = {name: column.where(chosen) for name, column in self.columns.items()}
+        rows = self.rows.where(np.flatnonzero(chosen))
+        return Located(rows, replace(self.places, lines=lines), columns)
 
 
 def digest_rows(rows: StoredRows) -> str:

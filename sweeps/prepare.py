@@ -165,7 +165,15 @@ class Prepared:
     def row_sets(self) -> tuple[RowSet, ...]:
         """All rows with their places: what the gates look at."""
         sets = [
-            RowSet(f"{s.name}/train", "train", s.train.rows, s.train.places, role=s.role)
+            RowSet(
+                f"{s.name}/train",
+                "train",
+                s.train.rows,
+                s.train.places,
+                role=s.role,
+                columns=s.train.columns,
+                source=s.name,
+            )
             for s in self.sources.values()
         ]
         for split in SPLITS:
@@ -179,6 +187,8 @@ class Prepared:
                         items.places,
                         measures=ref.measures,
                         scorer=ref.scorer,
+                        columns=items.columns,
+                        source=self.spec.suites[ref.name].source,
                     )
                 )
         return tuple(sets)

@@ -22,6 +22,15 @@ class Finding(StrictModel):
     rows: tuple[str, ...] = ()
     """`file:line` of the first examples."""
     hint: str | None = None
+    """What to do."""
+    count: int | None = None
+    """Rows (pairs, items) that it is about."""
+    of: int | None = None
+    """Out of so many."""
+    why: str | None = None
+    """What it is likely to cost, in one sentence, where the message does not say so."""
+    figures: dict[str, float] = {}
+    """What was measured, by name; shares are 0 to 1."""
 
 
 def allow(findings: Iterable[Finding], codes: Sequence[str]) -> list[Finding]:

@@ -1,11 +1,12 @@
 """What the gates look at: rows with their places, free of how a spec names them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from keepgain.core.config import Measures, Role, Scorer
 from keepgain.core.rows import Row
+from keepgain.sweeps.gates.columns import Columns
 
 Part = Literal["train", "validation", "test"]
 
@@ -23,6 +24,10 @@ class RowSet:
     role: Role | None = None
     measures: Measures | None = None
     scorer: Scorer | None = None
+    columns: Columns = field(default_factory=dict)
+    """Fields of the rows that are not content, e.g. `annotator`, `date`, `language`."""
+    source: str | None = None
+    """Data source that the rows come from; None: a suite's own file."""
 
     @property
     def name(self) -> str:
