@@ -18,6 +18,8 @@ from keepgain.core.launch import PORT_TAKEN, LaunchSpec, free_port
 LOOPBACK = "127.0.0.1"
 LOOK_SECONDS = 0.2
 """How often ranks on other nodes are asked whether they have answered."""
+PORT_SECONDS = 2.0
+"""From the loss of a rank to that of rank 0, where both are lost because the port was taken."""
 PORT_ATTEMPTS = 3
 """Between choosing a free port and listening on it, somebody else may have taken it."""
 
@@ -196,7 +198,21 @@ class Ranks:
         except WorkerLost as lost:
             if len(self._ranks) == 1:
                 raise
-            raise WorkerLost(f"rank {number}: {lost}", lost.process_code) from None
+            code = PORT_TAKEN if number and self._port_was_taken() else lost.process_code
+            raise WorkerLost(f"rank {number}: {lost}", code) from None
+
+    def _port_was_taken(self) -> bool:
+        """Of a rank that could not reach rank 0: whether that one is ending because of its port.
+        Whoever has the port may have refused this rank before rank 0 said so."""
+        deadline = time.monotonic() + PORT_SECONDS
+        while not _ready(self._ranks[:1], PORT_SECONDS):
+            if time.monotonic() > deadline:
+                return False
+        try:
+            self._ranks[0].receive()
+        except WorkerLost as lost:
+            return lost.process_code == PORT_TAKEN
+        return False
 
     def _check(self, waiting: dict[int, Any], left: float | None, limit: float | None) -> None:
         if left is not None and left <= 0:

@@ -93,9 +93,19 @@ def submit(options: SubmitOptions, say: Callable[[str], None]) -> tuple[Submissi
                 metadata=metadata(note),
             )
         except UserError:
-            kept.unlink()
-            raise
+            if not _has_taken(jobs, note.job):
+                kept.unlink()
+                raise
     return note, jobs
+
+
+def _has_taken(jobs: Jobs, job: str) -> bool:
+    """Of a request that failed: whether it arrived all the same (its answer came too late)."""
+    try:
+        jobs.state(job)
+    except UserError:
+        return False
+    return True
 
 
 def working_dir(spec: Path) -> Path:

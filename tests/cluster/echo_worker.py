@@ -34,7 +34,10 @@ def main() -> None:
                     replies.write("\n")
                     replies.flush()
             case "listen" if rank == 0:
+                time.sleep(message.get("seconds", 0))
                 listen()
+            case "listen" if message.get("strangers_port") == os.environ["MASTER_PORT"]:
+                sys.exit("who is there?")
             case "print":
                 print(message["text"], flush=True)
         reply = {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), **message}

@@ -212,8 +212,9 @@ def test_a_worker_that_gives_signs_of_life_may_take_its_time(start: Start) -> No
 
 
 @pytest.mark.fault("R8")
+@pytest.mark.parametrize("rank_0_seconds", [0, 0.5], ids=["rank 0 first", "rank 1 first"])
 def test_a_taken_port_is_given_up_for_another(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, rank_0_seconds: float
 ) -> None:
     with socket.socket() as other:
         other.bind(("", 0))
@@ -223,7 +224,8 @@ def test_a_taken_port_is_given_up_for_another(
         monkeypatch.setattr("keepgain.cluster.ranks.free_port", lambda: next(offered))
         ranks = start(world_size=2)
         first = [rank.pid for rank in ranks._ranks]
-        reply = ranks.request({"do": "listen"})
+        asked = {"do": "listen", "seconds": rank_0_seconds, "strangers_port": str(taken)}
+        reply = ranks.request(asked if rank_0_seconds else {"do": "listen"})
         assert reply["env"]["MASTER_PORT"] not in (None, str(taken))
         assert reply["pid"] == ranks.pid not in first
         assert all(gone(pid) for pid in first)
