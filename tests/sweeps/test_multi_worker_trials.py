@@ -219,11 +219,13 @@ def test_a_trial_that_loses_a_rank_or_its_actor_is_tried_once_more(
 def test_a_rank_that_is_stopped_is_found_and_its_trial_tried_once_more(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    resources = "workers_per_trial: 2, placement: spread, hang_seconds: 5"
+    # On a loaded machine a rank takes more than 5 s from its start to its first sign of life.
+    hang = 15 * PATIENCE
+    resources = f"workers_per_trial: 2, placement: spread, hang_seconds: {hang:g}"
     with driver(cluster, tmp_path, resources, hold=True) as sweep:
         first = sweep.until("two ranks train", lambda: len(f := sweep.training()) == 2 and f)
         os.kill(next(n["pid"] for n in first if n["rank"] == 1), signal.SIGSTOP)
-        wait_gone([n["pid"] for n in first])
+        wait_gone([n["pid"] for n in first], seconds=hang + GONE_SECONDS)
         run = sweep.state().runs[first[0]["run_key"]]
         assert not run.reports, "what hung is no success"
         (sweep.folder / HOLD).unlink()
