@@ -45,14 +45,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is submitted: 15 trials of xs in three generations; the third is drawn by TPE."""
+    """What is submitted: 25 trials of xs in five generations; TPE draws from the third on."""
     folder = tmp_path_factory.mktemp("user")
     shutil.copytree(QUICKSTART / "bases" / "xs", folder / "bases" / "xs")
     (folder / "data").mkdir()
     for name in ("far_train", "far_validation", "far_test", "general_replay",
                  "general_fact_validation", "general_fact_test"):  # fmt: skip
         shutil.copy(QUICKSTART / "data" / f"{name}.jsonl", folder / "data")
-    spec = write_spec(folder, root="", trials=15, tokens=40_000)
+    spec = write_spec(folder, root="", trials=25, tokens=300_000)
     text = spec.read_text()
     old = "generation_size: 2,"
     assert old in text
