@@ -13,6 +13,7 @@ from keepgain.analysis.costs import budget_cost
 from keepgain.analysis.decide import Decision, decide, decision_split
 from keepgain.analysis.edges import Edge, edges
 from keepgain.analysis.effort import Effort, efforts, unequal_effort
+from keepgain.analysis.flagged import OnSubset, on_real_items, on_subsets
 from keepgain.analysis.fronts import WITHIN, Front, Place, across_sizes, within_size
 from keepgain.analysis.measures import Drop, Measures
 from keepgain.analysis.objectives import Objective, describe
@@ -120,6 +121,8 @@ class Analysis:
     """What the base models were given unequally, with the numbers; None: nothing."""
     overfitting: Overfitting = field(default_factory=Overfitting)
     served: tuple[AsServed, ...] = ()
+    subsets: tuple[OnSubset, ...] = ()
+    """Of the sizes' candidates, where the check of the data flagged items."""
     cautions: tuple[str, ...] = ()
     """What puts the search itself in doubt, or speaks against serving the decision's trial as the
     spec asks, a sentence each; the decision's reason ends with it."""
@@ -189,6 +192,7 @@ def analyze(
                 hint="Leave --min-gain out.",
             )
         return analyze_given(evidence.sweep, question, budget_usd=budget_usd, wanted=objectives)
+    every, evidence = evidence, on_real_items(evidence)
     table = build_table(evidence)
     if budget_usd is not None:
         question = _within_budget(table, question, budget_usd)
@@ -231,6 +235,9 @@ def analyze(
         unequal_effort=unequal,
         overfitting=overfitting(evidence),
         served=served,
+        subsets=on_subsets(
+            every, decided_on, [s.size.candidate for s in sizes if s.size.candidate is not None]
+        ),
         cautions=cautions,
         fronts=fronts,
         levels=levels,

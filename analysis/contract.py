@@ -30,6 +30,7 @@ from keepgain.analysis.contract_parts import (
     FindingPart,
     GapPart,
     ObjectivePart,
+    OnSubsetPart,
     OverfittingPart,
     RungCheckPart,
     ServedPart,
@@ -78,6 +79,8 @@ class Contract(StrictModel):
     overfitting: OverfittingPart
     served: list[ServedPart]
     """Empty where the spec asks for none."""
+    subsets: list[OnSubsetPart]
+    """Empty where the check of the data flagged no item."""
     decision: DecisionPart
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
@@ -137,6 +140,19 @@ def to_contract(analysis: Analysis) -> Contract:
         ],
         overfitting=_overfitting(analysis.overfitting),
         served=[_served(s) for s in analysis.served],
+        subsets=[
+            OnSubsetPart(
+                subset=s.subset,
+                split=s.split,
+                used=dict(s.used),
+                of=dict(s.of),
+                trials={
+                    trial: {name: estimate_part(e) for name, e in figures.items()}
+                    for trial, figures in s.trials.items()
+                },
+            )
+            for s in analysis.subsets
+        ],
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,

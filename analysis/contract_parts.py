@@ -249,6 +249,19 @@ class EffortPart(StrictModel):
     tokens: int
 
 
+class OnSubsetPart(StrictModel):
+    """Figures on a part of the items."""
+
+    subset: Literal["without_leaked", "synthetic"]
+    split: str
+    used: dict[str, int]
+    """Suite → items used."""
+    of: dict[str, int]
+    """Suite → its items."""
+    trials: dict[str, dict[str, EstimatePart]]
+    """Configuration → figure."""
+
+
 def estimate_part(e: Estimate) -> EstimatePart:
     """A figure with its interval."""
     measured = e.value is not None

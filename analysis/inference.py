@@ -14,13 +14,13 @@ from keepgain.analysis.draws import deviations
 from keepgain.analysis.fronts import limits_broken
 from keepgain.analysis.judge import Verdict
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.multiplicity import benjamini_hochberg
 from keepgain.analysis.optimism import Optimism, optimism
 from keepgain.analysis.power import Resolution, nearest_rival, resolution
 from keepgain.analysis.stats import SeedVariance
 from keepgain.analysis.table import Configuration
 from keepgain.analysis.winners_curse import Luck, luck_of_the_best
 from keepgain.core.config import Split
+from keepgain.core.multiplicity import benjamini_hochberg
 from keepgain.core.record import Question
 
 DRAWS = 1000

@@ -184,7 +184,7 @@ def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str, pr
         if not mapped <= set(needed) | optional:
             continue
         asked = [n for n in needed if not (prompts and n in _ANSWERS)]
-        if all(_key(record, fields, field) is not None for field in asked):
+        if all(key_of(record, fields, field) is not None for field in asked):
             return name
     if "prompt_answer" in NEEDS and mapped & {"prompt", "answer"}:
         return "prompt_answer"
@@ -197,8 +197,12 @@ def _detect(record: Mapping[str, Any], fields: Mapping[str, str], where: str, pr
     )
 
 
-def _key(record: Mapping[str, Any], fields: Mapping[str, str], name: str) -> str | None:
-    """The key of a row under which the field stands, if any."""
+def key_of(record: Mapping[str, Any], fields: Mapping[str, str], name: str) -> str | None:
+    """The key of a row under which the field of `ALIASES` stands, if any.
+
+    Args:
+        fields: Our name of a field → its key in the file, where it is not one of the usual ones.
+    """
     if name in fields:
         return fields[name] if fields[name] in record else None
     return next((key for key in ALIASES[name] if key in record), None)
@@ -240,7 +244,7 @@ class _Reader:
 
     def beside(self) -> dict[str, str]:
         """As `FoundRow.beside`."""
-        keys = (_key(self.record, self.fields, name) for name in _CONTENT)
+        keys = (key_of(self.record, self.fields, name) for name in _CONTENT)
         content = {key for key in keys if key is not None}
         return {
             key: str(value)
@@ -271,7 +275,7 @@ class _Reader:
     def _chat(
         self, field: str, role_key: str, text_key: str, roles: Mapping[str, str]
     ) -> dict[str, Any]:
-        key = _key(self.record, self.fields, field)
+        key = key_of(self.record, self.fields, field)
         turns = self.record[key] if key is not None else self._missing(field)
         if isinstance(turns, str) and turns.lstrip().startswith("["):
             turns = self._unpacked(turns, key or field)
@@ -314,7 +318,7 @@ class _Reader:
         """The text of the answer, which may be given as the index of a choice."""
         if self.only_prompts:
             return ""
-        key = _key(self.record, self.fields, field)
+        key = key_of(self.record, self.fields, field)
         if not self.wants_choices or key is None:
             return self._required(field)
         choices, given = self._choices(), self.record[key]
@@ -327,7 +331,7 @@ class _Reader:
 
     def _choices(self) -> tuple[str, ...]:
         """At least two different texts, stripped."""
-        key = _key(self.record, self.fields, "choices")
+        key = key_of(self.record, self.fields, "choices")
         given = self.record[key] if key is not None else self._missing("choices")
         if isinstance(given, str) and given.lstrip().startswith("["):
             given = self._unpacked(given, key or "choices")
@@ -354,7 +358,7 @@ class _Reader:
             self._fail(f"'{at}' is no list in JSON ({error}).")
 
     def _required(self, field: str) -> str:
-        key = _key(self.record, self.fields, field)
+        key = key_of(self.record, self.fields, field)
         if key is None:
             self._missing(field)
         return self._text(self.record[key], key)
@@ -362,7 +366,7 @@ class _Reader:
     def _optional(self, field: str) -> str | None:
         if field in ("group", "cluster"):
             return self._label(field)
-        key = _key(self.record, self.fields, field)
+        key = key_of(self.record, self.fields, field)
         if key is None and field in self.fields:
             self._missing(field)
         if key is None or self.record[key] in (None, ""):
@@ -371,7 +375,7 @@ class _Reader:
 
     def _label(self, field: str) -> str | None:
         """A name rather than a text: numbers are taken as their digits."""
-        key = _key(self.record, self.fields, field)
+        key = key_of(self.record, self.fields, field)
         if key is None:
             if field in self.fields:
                 self._missing(field)

@@ -7,7 +7,7 @@ the same record.
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from keepgain.core.config import Arm, Measures, Scorer, ServeForm
+from keepgain.core.config import Arm, Measures, Role, Scorer, ServeForm
 from keepgain.core.inside import InnerPath
 from keepgain.core.items import ItemScores
 from keepgain.core.metrics import Direction
@@ -279,6 +279,10 @@ class SweepRecord(StrictModel):
     prices: dict[str, float] = {}
     space: tuple[SpaceDimension, ...] = ()
     """What was searched; empty where it is not known."""
+    roles: dict[str, Role] = {}
+    """Source of training rows → what its rows are; empty where it is not known."""
+    flagged: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+    """`leaked` or `synthetic` → suite → split → ids of items that the check of the data flagged."""
     stopping: Stopping | None = None
     """None: no trial was stopped early."""
     planned_looks: tuple[int, ...] = ()

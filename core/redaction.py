@@ -50,12 +50,16 @@ _HOOK = re.compile(
     r"(?i)(https?://(?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks|"
     r"[\w.-]+\.webhook\.office\.com/webhook\w*)/)[^\s'\"]+"
 )
-_HEADER = re.compile(r"\b((?i:bearer|basic))(\s+)(?=[\w.~+/=-]*[0-9A-Z+/=])[\w.~+/=-]{12,}")
+_HEADER = re.compile(
+    r"\b((?i:bearer|basic))(\s+)(?=[\w.~+/=-]*[0-9A-Z+/=])(?P<value>[\w.~+/=-]{12,})"
+)
 _PAIR = re.compile(
     r"(?P<name>[A-Za-z][\w.-]{2,60})(?P<sep>['\"]?\s?(?:=|:)[^\S\n]*(?:(?i:bearer|basic)\s+)?)"
     r"(?P<value>\$\{\w+\}|'[^'\n]*'|\"[^\"\n]*\"|[^\s'\",;)\]}&]+)"
 )
 """`name=value`, `name: value`, `"name": "value"`."""
+_NAMES = ("passw", "passphrase", "pwd", "secret", "credential", "authorization", "key", "token")
+"""What `_PAIR` may find a secret after, quick to look for in many texts."""
 _NOTHING = ("", "None", "null", "true", "false", "True", "False")
 _DECIMAL = re.compile(r"-?[0-9]*\.[0-9]+(?:e[+-]?[0-9]+)?")
 """A figure of a run whose name has such a word: `mixture.secrets=0.25`."""
@@ -75,6 +79,11 @@ _FORMS = re.compile(
     r"|(eyJ)[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r")"
 )
+_BEGINNINGS = (
+    "hf_", "api_org_", "sk-", "k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+    "github_pat_", "glpat-", "AKIA", "ASIA", "AIza", "xox", "xapp-", "npm_", "pypi-", "dapi", "eyJ",
+)  # fmt: skip
+"""Of `_FORMS`: what is quick to look for in many texts."""
 
 _remembered: set[str] = set()
 _log = logging.getLogger(__name__)
@@ -119,6 +128,39 @@ def _redact(text: str, known: Iterable[str]) -> str:
     text = _FORMS.sub(lambda m: next(g for g in m.groups() if g) + HIDDEN, text)
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
     return _without_pairs(text) if "=" in text or ":" in text else text
+
+
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each secret that its form or the name before it gives away.
+
+    Of data: what this process knows (`known_values`) plays no part, and a value after a name counts
+    only if it looks made up (`password: must be long` is prose).
+    """
+    spans = []
+    if any(beginning in text for beginning in _BEGINNINGS):
+        spans += [m.span() for m in _FORMS.finditer(text)]
+    if "-----BEGIN" in text:
+        spans += [m.span() for m in _PEM.finditer(text)]
+    if "://" in text:
+        spans += [(m.end(1), m.end()) for m in _HOOK.finditer(text)]
+        spans += [(m.end(1), m.end()) for m in _QUERY.finditer(text)]
+    if "earer" in text or "asic" in text or "EARER" in text:
+        spans += [m.span("value") for m in _HEADER.finditer(text) if _made_up(m["value"])]
+    low = text.lower()
+    if ("=" in text or ":" in text) and any(name in low for name in _NAMES):
+        at = 0
+        while (match := _PAIR.search(text, at)) is not None:
+            secret = is_secret_key(match["name"]) and _made_up(match["value"].strip("'\""))
+            spans += [match.span("value")] if secret else []
+            at = match.end() if secret else match.start("value")
+    return spans
+
+
+def _made_up(value: str) -> bool:
+    """Not a word, a figure, a call or a reference."""
+    mixed = re.search("[0-9]", value) and re.search("[A-Za-z]", value) and "(" not in value
+    plain = _REFERENCE.match(value) or _DECIMAL.fullmatch(value) or HIDDEN in value
+    return len(value) >= 6 and bool(mixed) and not plain
 
 
 def redact_values(value: Any, name: str = "") -> Any:

@@ -130,6 +130,12 @@ def read_rows(path: Path) -> Iterator[Row]:
                 raise UserError("not a normalised row.", where=f"{path}:{number}") from None
 
 
+def parse_line(line: bytes) -> Row:
+    """The row of a line of `StoredRows`."""
+    # Decoded first: of bytes, json would guess the encoding each time.
+    return row_from_json(json.loads(line.decode()))
+
+
 class StoredRows(LazySequence[Row]):
     """Rows in a normalised file, parsed when they are asked for; in memory are 8 bytes a row.
 
@@ -153,19 +159,19 @@ class StoredRows(LazySequence[Row]):
         return len(self._ends if self._chosen is None else self._chosen)
 
     def at(self, index: int) -> Row:
-        # Decoded first: of bytes, json would guess the encoding each time.
-        return row_from_json(json.loads(self._line(index).decode()))
+        return parse_line(self.line(index))
 
     def lines(self) -> Iterator[bytes]:
         """The lines of the rows, as `write_rows` writes them."""
-        return map(self._line, range(len(self)))
+        return map(self.line, range(len(self)))
 
     def where(self, chosen: npt.NDArray[np.int64]) -> "StoredRows":
         """The rows with these indices."""
         places = chosen if self._chosen is None else self._chosen[chosen]
         return StoredRows(self._file, self._ends, places)
 
-    def _line(self, index: int) -> bytes:
+    def line(self, index: int) -> bytes:
+        """The line of the row at 0 <= `index` < len."""
         place = index if self._chosen is None else int(self._chosen[index])
         begin = int(self._ends[place - 1]) if place else 0
         return os.pread(self._file.fileno(), int(self._ends[place]) - begin, begin)

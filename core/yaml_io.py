@@ -72,7 +72,10 @@ def _parse(
 ) -> tuple[Any, dict[str, int]]:
     if text.count("&") and len(re.findall(r"(?:^|[\s\[{,:-])\*\w", text)) > MAX_ALIASES:
         raise UserError(f"more than {MAX_ALIASES} aliases.", where=source, hint="Write them out.")
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not have
+        raise _syntax_error(error, source) from None
     try:
         node = loader.get_single_node()
         if node is None:

@@ -11,18 +11,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.report import content, drawings, front
 from keepgain.analysis.report.links import NO_LINKS, Links, by_name
 from keepgain.analysis.report.marks import frame, panels
-from keepgain.core.errors import UserError
+from keepgain.core.pages import environment, save
 from keepgain.core.record import Evidence
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,21 +64,6 @@ def write_report(
     save(path, to_html(evidence, analysis, links, source))
 
 
-def save(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; signs that UTF-8 does not have become `?`.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"the report cannot be written ({error}).", where=str(path)) from None
-
-
 def to_html(
     evidence: Evidence, analysis: Analysis, links: Links = NO_LINKS, source: Sequence[str] = ()
 ) -> str:
@@ -96,7 +78,7 @@ def to_html(
     shared = frame(analysis, drawn)
     ladder, ladder_told = drawings.ladder(analysis)
     return (
-        _environment()
+        environment(TEMPLATES)
         .get_template("report.html")
         .render(
             told=told,
@@ -141,32 +123,3 @@ def _is_word(text: str) -> bool:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    environment.filters["prose"] = _prose
-    return environment
-
-
-def _prose(text: str) -> Markup:
-    """A sentence in which what stands between backticks is code."""
-    parts = words.clean(text).split("`")
-    if len(parts) % 2 == 0:
-        return escape(words.clean(text))
-    code = Markup("<code>{}</code>")
-    return Markup("").join(code.format(p) if n % 2 else escape(p) for n, p in enumerate(parts))
-
-
-def _shown(value: Any) -> Any:
-    """Without control and direction characters: texts come from users and from stores."""
-    return (
-        words.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-    )

@@ -9,9 +9,9 @@ from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.render import view_markdown
 from keepgain.analysis.report.content import commands, excluded
-from keepgain.analysis.report.html import save
 from keepgain.analysis.report.thin import top_rows
 from keepgain.analysis.views.decision import TITLES, flip_lines, headline, notes, reading
+from keepgain.core.pages import save
 from keepgain.core.record import Evidence
 
 TOP_ROWS = 12

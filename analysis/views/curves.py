@@ -1,4 +1,8 @@
-"""`analyze ID curves`: gain, forgetting and losses of audits and confirmed trials at every rung."""
+"""`analyze ID curves`: gain and forgetting over amounts of data, and along the training.
+
+Amounts are what the trials differ in (rows, shares of the sources, balancing); along the training
+are gain, forgetting and losses of audits and confirmed trials at every rung.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,7 +12,12 @@ import numpy as np
 from keepgain.analysis import cells, words
 from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.measures import Measures
 from keepgain.analysis.stats import CONFIDENCE, t_quantile
+from keepgain.analysis.table import build_table
+from keepgain.analysis.why import amounts_text
+from keepgain.analysis.why.amounts import Curve, amounts
+from keepgain.analysis.why.observations import observations
 from keepgain.analysis.why.rungs import Point, Series, series
 from keepgain.core.record import Evidence
 from keepgain.core.units import human_count
@@ -23,7 +32,9 @@ NONE = (
 
 
 def curves_view(evidence: Evidence, analysis: Analysis) -> View:
-    """One sentence a base model, a table of the trials with sparklines, one of their figures."""
+    """Amounts: a paragraph a setting and base model, a table a setting. Rungs: one sentence a base
+    model, a table of the trials with sparklines, one of their figures."""
+    asked = _amounts(evidence, analysis)
     found = series(evidence)
     chosen = analysis.decision.trial
     models = [m.name for m in evidence.sweep.models]
@@ -40,11 +51,18 @@ def curves_view(evidence: Evidence, analysis: Analysis) -> View:
     ]
     return View(
         name="curves",
-        title=f"Scores along the training in {words.clean(evidence.sweep.id)}",
-        paragraphs=tuple(words.clean(line) for line in said) or (NONE,),
-        grids=(_sparklines(found, chosen), _figures(found, chosen)) if found else (),
-        notes=_notes(found),
+        title=f"Curves of {words.clean(evidence.sweep.id)}",
+        paragraphs=(
+            *amounts_text.lines(asked),
+            *(tuple(words.clean(line) for line in said) or (NONE,)),
+        ),
+        grids=(
+            *amounts_text.grids(asked),
+            *((_sparklines(found, chosen), _figures(found, chosen)) if found else ()),
+        ),
+        notes=(amounts_text.READ if asked else amounts_text.NONE, *_notes(found)),
         data={
+            "amounts": amounts_text.data(asked),
             "series": [
                 {k: v for k, v in asdict(s).items() if k != "points"}
                 | {"points": [_point(p) for p in s.points]}
@@ -57,6 +75,15 @@ def curves_view(evidence: Evidence, analysis: Analysis) -> View:
             ],
         },
     )
+
+
+def _amounts(evidence: Evidence, analysis: Analysis) -> tuple[Curve, ...]:
+    sweep = evidence.sweep
+    measures = Measures(build_table(evidence))
+    if "validation" not in measures.table.suites:
+        return ()
+    found = observations(measures)
+    return amounts(found, measures, sweep.space, sweep.roles, analysis.question.delta)
 
 
 def _point(p: Point) -> dict[str, object]:
@@ -115,7 +142,7 @@ def _sparklines(found: Sequence[Series], chosen: str | None) -> Grid:
         for s in found[:MAX_ROWS]
     )
     marked = tuple(s.trial == chosen for s in found[:MAX_ROWS])
-    return Grid("Curves, from the first rung to the last", header, rows, marked, ("rungs", "kind"))
+    return Grid("Along the training, by rung", header, rows, marked, ("rungs", "kind"))
 
 
 def _figures(found: Sequence[Series], chosen: str | None) -> Grid:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from keepgain.analysis import given_text, words
 from keepgain.analysis.analyze import Analysis
-from keepgain.analysis.cells import cost
+from keepgain.analysis.cells import cost, level, signed
 from keepgain.analysis.edges import Edge
 from keepgain.analysis.fronts import WITHIN
 from keepgain.analysis.inference_text import said as inference_lines
@@ -13,6 +13,7 @@ from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.overfitting_text import said as overfitting_lines
 from keepgain.analysis.rung_check import said as rung_line
 from keepgain.analysis.served_text import said as served_lines
+from keepgain.analysis.stats import Estimate
 from keepgain.analysis.tables import MAX_ROWS, chosen_trials, sliced
 from keepgain.core.config import Split
 from keepgain.core.items import MIN_SLICE_ITEMS
@@ -109,11 +110,36 @@ def check_lines(analysis: Analysis) -> list[str]:
     said = [_look(look, len(analysis.sweep.planned_looks)) for look in analysis.sweep.looks]
     said += [f"Rung check, {words.clean(rung_line(c))}" for c in analysis.rung_checks]
     said += [_edge(e) for e in analysis.edges]
+    said += subset_lines(analysis)
     said += served_lines(analysis.served)
     said += overfitting_lines(
         analysis.overfitting, analysis.sweep, analysis.decision.trial, chosen_trials(analysis)
     )
     return said
+
+
+def subset_lines(analysis: Analysis) -> list[str]:
+    """The sizes' candidates on a part of the items, beside the figures that decide."""
+    main = {r.who.trial_id: r.estimates for r in analysis.rows if r.decided}
+    said = []
+    for one in analysis.subsets:
+        items = words.join([f"{one.used[s]} of {one.of[s]} {words.clean(s)}" for s in one.used])
+        what = "Without leaked items" if one.subset == "without_leaked" else "On synthetic items"
+        also = " Every other figure is on the real ones." if one.subset != "without_leaked" else ""
+        for trial, figures in one.trials.items():
+            parts = [
+                f"{name.replace('_', ' ')} {_figure(name, e)} ({_figure(name, main[trial][name])})"
+                for name, e in figures.items()
+            ]
+            said.append(
+                f"{what} ({items}), {words.clean(short_id(trial))}: {', '.join(parts)}; in "
+                f"brackets as decided on.{also}"
+            )
+    return said
+
+
+def _figure(name: str, estimate: Estimate) -> str:
+    return level(estimate) if name == "task_score" else signed(estimate)
 
 
 def _look(look: LookRecord, looks: int) -> str:

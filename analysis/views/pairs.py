@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keepgain.analysis import stats
-from keepgain.analysis.multiplicity import holm
 from keepgain.analysis.stats import Estimate, Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
+from keepgain.core.multiplicity import holm
 
 POWER = 0.8
 ACROSS = ("task_score", "general_score")

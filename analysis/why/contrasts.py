@@ -26,9 +26,9 @@ import numpy as np
 
 from keepgain.analysis import words
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.multiplicity import holm
 from keepgain.analysis.why.observations import Observation, settings, share, shares
 from keepgain.core.items import Floats
+from keepgain.core.multiplicity import holm
 from keepgain.core.scorers import in_points
 
 MIN_DF = 12

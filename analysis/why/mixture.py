@@ -31,6 +31,7 @@ from keepgain.analysis.why.observations import (
     SHARE,
     Observation,
     design,
+    independent,
     settings,
     share,
     shares,
@@ -136,7 +137,7 @@ def _of_model(
     if not all(s.startswith(SHARE) for s in sources):
         r = np.column_stack([r, 1 - r.sum(axis=1)])  # by role: the task has the rest
     others = [s for s in settings(own) if s.name not in sources]
-    z = _independent(design(own, others)[1])
+    z = independent(design(own, others)[1])
     suites = measures.table.suites["validation"]
     infos = {n: s.info for n, s in suites.items()}
     surfaces: list[Surface] = []
@@ -319,12 +320,3 @@ def _spearman(a: Floats, b: Floats) -> float | None:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(spearmanr(a, b).statistic)
-
-
-def _independent(z: Floats) -> Floats:
-    """Without columns that follow from those before them (`lora.rank` where all have one)."""
-    kept: list[int] = []
-    for j in range(z.shape[1]):
-        if np.linalg.matrix_rank(z[:, [*kept, j]]) > len(kept):
-            kept.append(j)
-    return z[:, kept]

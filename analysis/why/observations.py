@@ -181,3 +181,12 @@ def design(found: Sequence[Observation], chosen: Sequence[Setting]) -> tuple[lis
         columns.append(column)
     array = np.column_stack(columns) if columns else np.zeros((len(found), 0))
     return names, array
+
+
+def independent(z: Floats) -> Floats:
+    """Without columns that follow from those before them (`lora.rank` where all have one)."""
+    kept: list[int] = []
+    for j in range(z.shape[1]):
+        if np.linalg.matrix_rank(z[:, [*kept, j]]) > len(kept):
+            kept.append(j)
+    return z[:, kept]

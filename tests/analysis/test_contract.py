@@ -34,7 +34,7 @@ def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
         "schema", "sweep", "objectives", "descriptions", "trials", "sizes", "slices", "churn",
         "overfitting",
-        "served", "decision", "rung_checks", "edges", "effort", "fronts", "choices",
+        "served", "subsets", "decision", "rung_checks", "edges", "effort", "fronts", "choices",
         "trades", "best_of_k", "scaling", "inference", "looks", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1

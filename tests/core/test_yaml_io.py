@@ -123,3 +123,10 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\n")
     assert load_yaml(path)[0] == {"a": 1}
+
+
+def test_a_character_that_yaml_does_not_have_is_refused_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"name: a\x7fb\n")
+    with pytest.raises(UserError, match=r"s\.yaml: not readable as YAML: .*#x007f"):
+        load_yaml(path)

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 from keepgain.analysis.analyze import analyze
 from keepgain.analysis.contract import view_to_json
 from keepgain.analysis.grid import View
-from keepgain.analysis.multiplicity import holm
 from keepgain.analysis.views.compare import compare_view
 from keepgain.analysis.views.pairs import paired
 from keepgain.core.errors import UserError
+from keepgain.core.multiplicity import holm
 from keepgain.core.record import Evidence
 from tests.analysis.evidence import SIZES, Trial, base, build, exact, ones
 

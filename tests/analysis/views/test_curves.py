@@ -1,4 +1,4 @@
-"""`analyze ID curves`: rungs of audits and confirmed trials, with exact figures."""
+"""`analyze ID curves`: amounts of data; rungs of audits and confirmed trials, exactly."""
 
 import json
 
@@ -12,6 +12,7 @@ from keepgain.core.record import Evidence
 from keepgain.core.status import Stage
 from tests.analysis.test_overfitting import RUNGS, made
 from tests.analysis.test_rung_check import RISING, evidence
+from tests.analysis.why.made import sweep as made_of
 
 
 def test_figures_of_a_confirmed_trial_at_each_rung() -> None:
@@ -69,6 +70,28 @@ def test_a_confirmed_trial_counts_with_its_fresh_seeds_alone() -> None:
     (only,) = series(Evidence(found.sweep.model_copy(update={"runs": runs}), found.items))
     assert [p.gain.n_seeds for p in only.points] == [1, 1, 1]
     assert only.points[-1].gain.low is None  # nothing is replicated: no interval
+
+
+def test_amounts_come_before_the_rungs_and_are_judged_by_the_question() -> None:
+    trials = [
+        ("s", {"rows": r}, t + k, 80 + k) for r, t in ((100, 80), (200, 120)) for k in range(5)
+    ]
+    found = made_of(trials)
+    view = curves_view(found, analyze(found, delta=0.15))
+    assert view.paragraphs[0].startswith("How much data is enough? rows on s: gain +20.0 [")
+    assert "only 200 rows, the most tried, is shown to be within 15.0 points" in view.paragraphs[0]
+    assert view.grids[0].title == "How much data is enough: rows"
+    assert [c["measure"] for c in view.data["amounts"]] == ["gain", "forgetting"]
+    assert view.data["amounts"][0]["points"][1]["verdict"] == "within"
+    assert view.data["rows"] == []
+    json.dumps(view.data, allow_nan=False)
+
+
+def test_without_amounts_it_says_what_to_vary() -> None:
+    found = made()
+    view = curves_view(found, analyze(found))
+    assert view.data["amounts"] == []
+    assert "rows: {ordered: [...]}" in view.notes[0]
 
 
 def test_without_rungs_it_says_what_to_add(capsys) -> None:

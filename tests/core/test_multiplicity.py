@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keepgain.analysis.multiplicity import benjamini_hochberg, holm
+from keepgain.core.multiplicity import benjamini_hochberg, holm
 
 BY_HAND = [0.01, 0.04, 0.03, 0.005]
 
