@@ -1,0 +1,42 @@
+"""Planted kind → codes of `sweep check` that count as finding it."""
+
+_LEAKS = ("leaked_items", "partly_leaked_items", "split_overlap", "near_split_overlap")
+
+CODES: dict[str, tuple[str, ...]] = {
+    "exact": ("duplicate_rows",),
+    "near": ("near_duplicate_rows", "duplicate_rows"),
+    "near_heavy": ("near_duplicate_rows", "duplicate_rows"),
+    "leak_exact": _LEAKS,
+    "leak_near": _LEAKS,
+    "leak_embedded": _LEAKS,
+    "leak_splits": _LEAKS,
+    "leak_splits_near": _LEAKS,
+    "label_in_prompt": ("label_in_prompt",),
+    "answer_in_prompt": ("answers_repeat_prompts", "label_in_prompt"),
+    "label_in_field": ("label_in_field",),
+    "label_conflict": ("label_conflicts",),
+    "label_error": ("probable_label_errors",),
+    "personal": ("personal_data", "secrets_in_rows"),
+    "personal_free": ("personal_data", "secrets_in_rows"),
+    "language": ("wrong_language",),
+    "broken": (
+        "empty_rows",
+        "very_short_rows",
+        "cut_off_rows",
+        "broken_characters",
+        "broken_markup",
+        "looping_rows",
+        "boilerplate_rows",
+    ),
+    "synthetic": ("synthetic_evaluation",),
+    "synthetic_source": ("synthetic_evaluation",),
+    "old": ("old_rows",),
+    "imbalance": ("label_balance", "rare_label_in_test"),
+    "missing_validation": ("coverage_label", "label_balance"),
+    "missing_test": ("coverage_label", "label_balance", "rare_label_in_test"),
+    "annotator": ("labels_by_annotator", "conflicts_by_annotator", "annotator_agreement"),
+    "month": ("labels_by_month",),
+    "column": ("label_in_field",),
+    "group_field": ("group_label_association",),
+    "group_terms": ("term_label_association",),
+}

@@ -1,0 +1,96 @@
+"""Sentences in languages other than English, written for this benchmark."""
+
+import random
+
+SENTENCES: dict[str, tuple[str, ...]] = {
+    "de": (
+        "Die Werkstatt öffnet im Winter erst um neun Uhr, weil die Heizung lange braucht.",
+        "Wer seine Karte verloren hat, meldet sich bitte am Schalter im Erdgeschoss.",
+        "Nach dem Umzug wurden alle Akten neu geordnet und in den Keller gebracht.",
+        "Das Ergebnis hängt davon ab, wie sorgfältig die Daten vorher geprüft wurden.",
+        "Meine Großmutter hat jeden Sonntag einen Kuchen mit Äpfeln aus dem Garten gebacken.",
+        "Der Vertrag verlängert sich um ein Jahr, wenn er nicht rechtzeitig gekündigt wird.",
+        "Im Bericht steht nichts darüber, warum die Lieferung so spät angekommen ist.",
+        "Wir haben den Fehler gefunden und werden ihn in der nächsten Woche beheben.",
+        "Auf dem Marktplatz verkaufen Bauern aus der Umgebung Gemüse, Käse und Honig.",
+        "Trotz des schlechten Wetters sind viele Menschen zu der Versammlung gekommen.",
+        "Die Kinder spielten am Fluss, bis es dunkel wurde und die Glocken läuteten.",
+        "Bitte bewahren Sie die Rechnung auf, denn ohne sie ist kein Umtausch möglich.",
+    ),
+    "fr": (
+        "La bibliothèque reste ouverte jusqu'à vingt heures pendant toute la période des examens.",
+        "Nous n'avons pas encore reçu la réponse de la mairie au sujet des travaux.",
+        "Le train de sept heures a été supprimé à cause d'une panne sur la ligne.",
+        "Il faut remplir les deux formulaires et les envoyer avant la fin du mois.",
+        "Les pommes de terre se conservent mieux dans un endroit sec et sans lumière.",
+        "Ma sœur travaille depuis dix ans dans un petit hôpital au bord de la mer.",
+        "Le prix comprend le petit déjeuner, mais les boissons du soir sont en supplément.",
+        "Après la réunion, chacun est rentré chez lui sans dire un seul mot.",
+        "Cette méthode donne de bons résultats lorsque les mesures sont assez nombreuses.",
+        "On entendait au loin les cloches de l'église et le bruit des tracteurs.",
+        "Le client souhaite échanger son appareil parce que l'écran ne s'allume plus.",
+        "Personne ne savait pourquoi la porte du jardin était restée ouverte toute la nuit.",
+    ),
+    "es": (
+        "El mercado cierra los lunes, pero la panadería de la esquina abre todos los días.",
+        "Todavía no sabemos cuándo llegará el paquete que pedimos hace tres semanas.",
+        "Mi abuelo plantó estos olivos cuando volvió de la guerra con muy poco dinero.",
+        "Para cambiar la contraseña hay que entrar en la cuenta y pulsar el botón azul.",
+        "La lluvia de anoche dejó las calles llenas de barro y de hojas secas.",
+        "Los vecinos se quejan del ruido que hacen las máquinas durante la madrugada.",
+        "Si la factura contiene un error, envíenos una copia y la corregiremos enseguida.",
+        "Aquel invierno fue tan frío que el río se heló por primera vez en años.",
+        "El profesor explicó otra vez la lección porque nadie la había entendido bien.",
+        "Hay que lavar la fruta antes de comerla, aunque parezca completamente limpia.",
+        "La empresa ofrece un descuento a quienes paguen el servicio por adelantado.",
+        "Nunca he visto un pueblo con tantas fuentes y tan pocos habitantes.",
+    ),
+    "it": (
+        "Il negozio chiude per ferie due settimane in agosto e riapre a settembre.",
+        "Non riesco a capire perché la stampante si fermi sempre dopo tre pagine.",
+        "La nonna preparava la pasta in casa ogni domenica insieme alle sue sorelle.",
+        "Per iscriversi al corso bisogna presentare un documento e pagare la quota.",
+        "Il treno per la montagna parte dal secondo binario con mezz'ora di ritardo.",
+        "Gli operai hanno finito di riparare il tetto prima che arrivasse la pioggia.",
+        "Questa ricetta richiede farina, uova, burro e un pizzico di sale fino.",
+        "Abbiamo scritto all'ufficio più volte, ma nessuno ci ha ancora risposto.",
+        "I risultati della prova cambiano molto quando il campione è troppo piccolo.",
+        "Di notte si sentiva soltanto il rumore del mare e qualche cane lontano.",
+        "Chi perde la ricevuta non può chiedere il rimborso della merce acquistata.",
+        "La strada che porta al castello è chiusa alle automobili da molti anni.",
+    ),
+    "pl": (
+        "Sklep przy rynku jest dzisiaj zamknięty, ponieważ właściciel wyjechał na wesele.",
+        "Nie wiem, dlaczego pociąg znowu się spóźnił i nikt niczego nie wyjaśnił.",
+        "Babcia opowiadała nam wieczorami historie o lesie i o starych zamkach.",
+        "Aby odebrać przesyłkę, trzeba pokazać dowód osobisty i podpisać formularz.",
+        "Wyniki badania zależą od tego, jak dokładnie przygotowano próbki.",
+        "Latem dzieci kąpały się w jeziorze, a zimą jeździły na łyżwach.",
+        "Proszę przesłać fakturę jeszcze raz, gdyż poprzednia zawierała błąd.",
+        "W naszej wsi została tylko jedna szkoła i bardzo mały kościół.",
+        "Po długiej dyskusji wszyscy zgodzili się, że most należy naprawić.",
+        "Ta książka jest trudna, ale warto ją przeczytać do samego końca.",
+        "Na śniadanie jemy zwykle chleb z serem i pijemy gorącą herbatę.",
+        "Kierownik obiecał, że odpowie na wszystkie listy do końca tygodnia.",
+    ),
+    "ru": (
+        "Магазин на углу сегодня закрыт, потому что хозяин уехал к родственникам.",
+        "Мы до сих пор не знаем, почему поезд опоздал почти на два часа.",
+        "Бабушка каждое лето варила варенье из вишни и угощала всех соседей.",
+        "Чтобы получить посылку, нужно показать паспорт и подписать квитанцию.",
+        "Результаты опыта зависят от того, насколько точно были сделаны измерения.",
+        "Вечером дети играли у реки, пока совсем не стемнело.",
+        "Пожалуйста, пришлите счёт ещё раз, потому что в первом была ошибка.",
+        "В этой деревне осталась только одна школа и маленькая почта.",
+        "После долгого спора все решили, что мост всё же надо чинить.",
+        "Зимой дорога к озеру почти всегда занесена снегом.",
+        "На завтрак мы обычно едим хлеб с сыром и пьём горячий чай.",
+        "Начальник обещал ответить на все письма до конца недели.",
+    ),
+}
+"""Language (ISO 639-1) → sentences of 9 to 16 words."""
+
+
+def foreign_paragraph(language: str, rng: random.Random) -> str:
+    """Three to five different sentences."""
+    return " ".join(rng.sample(SENTENCES[language], rng.randint(3, 5)))
