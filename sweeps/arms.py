@@ -91,7 +91,9 @@ def _examples(
     sources: Mapping[str, Source], loaded: LoadedSpec, count: int
 ) -> tuple[dict[str, str], ...]:
     """Worked examples, drawn from the training rows of the task with the search seed."""
-    tasks = [source.train.rows for source in sources.values() if source.role == "task"]
+    own = [s for s in sources.values() if s.role == "task"]
+    # Rows that were made from others show what the task asks less well than those do.
+    tasks = [s.train.rows for s in own if s.lineage is None] or [s.train.rows for s in own]
     # Places and not the pairs themselves, which may be more than fits into memory.
     sources_of, places = array("l"), array("q")
     for source, rows in enumerate(tasks):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from keepgain.core.config import BudgetUnit
 from keepgain.core.errors import UserError
+from keepgain.core.rows import StoredRows
 from keepgain.sweeps.datasets import SPLITS, Source, Suite
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats, token_stats
 from keepgain.sweeps.spec import LoadedSpec
@@ -16,8 +17,10 @@ def count_tokens(
     tokenizers: Mapping[str, FolderTokenizer],
     sources: Mapping[str, Source],
     suites: Mapping[str, Suite],
+    filtered: Mapping[str, StoredRows] | None = None,
 ) -> dict[tuple[str, str], TokenStats]:
-    """Lengths of every file for every model: (model, `NAME/split`) → lengths.
+    """Lengths of every file for every model: (model, `NAME/split`) → lengths; `filtered` has more
+    of them by their labels.
 
     Each file is counted once per distinct tokenizer. Answers that a base is yet to write count as
     the most that they may have.
@@ -25,6 +28,7 @@ def count_tokens(
     files = {f"{source.name}/train": source.train.rows for source in sources.values()}
     for suite in suites.values():
         files |= {f"{suite.name}/{split}": suite.items(split).rows for split in SPLITS}
+    files |= filtered or {}
     unwritten = {f"{s.name}/train": s.answers.max_new_tokens for s in sources.values() if s.answers}
     known: dict[tuple[str, str], TokenStats] = {}
     result: dict[tuple[str, str], TokenStats] = {}

@@ -2,10 +2,11 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,18 @@ import numpy.typing as npt
 from keepgain.core.config import BaseAnswers, Measures, Role, SourceRef, Split, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.formats import iterate_rows
+from keepgain.core.identity import fingerprint
 from keepgain.core.rows import Row, RowSpool
 from keepgain.core.scorer_options import ScorerOptions
+from keepgain.sweeps.augment.copies import copied_rows
+from keepgain.sweeps.augment.follow import following_rows
 from keepgain.sweeps.gates.columns import ColumnsBuilder
+from keepgain.sweeps.gates.lineage import Lineage
 from keepgain.sweeps.gates.material import normalised
 from keepgain.sweeps.lm_eval_suites import read_task
 from keepgain.sweeps.located import Located, Places, digest_rows
 from keepgain.sweeps.spec import LoadedSpec, measures_of, splits_automatically
+from keepgain.sweeps.spec_data import PairedAnswers
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
 from keepgain.sweeps.spec_scorer import choice_counts, refuse_unscorable, scorer_options
 
@@ -38,6 +44,8 @@ class Source:
     format: str
     answers: BaseAnswers | None = None
     """Set if the rows are prompts that each base model answers."""
+    lineage: Lineage | None = None
+    """Set if the rows were made from those of another source."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +112,31 @@ def read_sources(loaded: LoadedSpec) -> dict[str, Source]:
     Raises:
         UserError: A file or row that cannot be used, or a split without rows.
     """
-    return {name: _read_source(loaded, name) for name in loaded.spec.data}
+    data = loaded.spec.data
+    found = {n: _read_source(loaded, n) for n, spec in data.items() if spec.augment is None}
+    for name, spec in data.items():
+        if spec.follows is not None:
+            found[name] = _following(loaded, found[name], found[spec.follows])
+    for name, spec in data.items():
+        if spec.augment is not None:
+            found[name] = _augmented(loaded, name, found[spec.augment])
+    return {name: found[name] for name in data}
 
 
-def read_suites(loaded: LoadedSpec, sources: Mapping[str, Source]) -> dict[str, Suite]:
-    """All suites of the spec; raises as `read_sources` does."""
+def read_suites(
+    loaded: LoadedSpec, sources: Mapping[str, Source], tasks: bool = True
+) -> dict[str, Suite]:
+    """All suites of the spec; raises as `read_sources` does.
+
+    Args:
+        loaded: The spec.
+        sources: Of `read_sources`.
+        tasks: Those of lm-evaluation-harness too.
+    """
     suites = {}
     for name, spec in loaded.spec.suites.items():
+        if spec.lm_eval is not None and not tasks:
+            continue
         suite = _read_suite(loaded, name, spec, sources)
         _refuse_empty(loaded, suite)
         suites[name] = _with_options(loaded, suite)
@@ -118,13 +144,13 @@ def read_suites(loaded: LoadedSpec, sources: Mapping[str, Source]) -> dict[str, 
     return suites
 
 
-def _wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
+def wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
     """True of a suite that is scored by choices, and of the source of such a suite."""
     if isinstance(spec, SuiteSpec):
         return spec.registered.fits == "choices"
     suites = loaded.spec.suites.values()
     return any(
-        s.source is not None and loaded.spec.data[s.source] is spec and _wants_choices(loaded, s)
+        s.source is not None and loaded.spec.data[s.source] is spec and wants_choices(loaded, s)
         for s in suites
     )
 
@@ -133,6 +159,23 @@ def _read(
     loaded: LoadedSpec, spec: DataSpec | SuiteSpec, given: str, key: str
 ) -> tuple[Located, str]:
     """The rows of a file, and its format."""
+    return read_located(
+        file_of(loaded, given, key),
+        format=spec.format,
+        fields=spec.fields,
+        limit=spec.limit,
+        slices=loaded.spec.slices,
+        choices=wants_choices(loaded, spec),
+        prompts=isinstance(spec, DataSpec) and spec.answers == "base",
+    )
+
+
+def file_of(loaded: LoadedSpec, given: str, key: str) -> Path:
+    """The file that a key of the spec names.
+
+    Raises:
+        UserError: It is not there.
+    """
     if given.startswith("hf:"):
         name = given.removeprefix("hf:")
         raise UserError(
@@ -149,15 +192,17 @@ def _read(
             where=loaded.where(key),
             hint="Paths start at the spec's folder.",
         )
-    found = iterate_rows(
-        path,
-        format=spec.format,
-        fields=spec.fields,
-        limit=spec.limit,
-        slices=loaded.spec.slices,
-        choices=_wants_choices(loaded, spec),
-        prompts=isinstance(spec, DataSpec) and spec.answers == "base",
-    )
+    return path
+
+
+def read_located(path: Path, **how: Any) -> tuple[Located, str]:
+    """The rows of a file, and its format.
+
+    Args:
+        path: The file.
+        how: As of `core.formats.iterate_rows`, which also says what is raised.
+    """
+    found = iterate_rows(path, **how)
     spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(), ""
     for one in found:
         kind = one.format
@@ -206,6 +251,20 @@ def _split_source(loaded: LoadedSpec, name: str) -> Source:
     return Source(name, spec.role, train, validation, test, format=kind)
 
 
+def _following(loaded: LoadedSpec, source: Source, parent: Source) -> Source:
+    where = loaded.where(f"data.{source.name}.path")
+    parents = (parent.train, parent.validation, parent.test)
+    rows, lineage = following_rows(source.train, parents, parent.name, where)
+    return replace(source, train=rows, lineage=lineage)
+
+
+def _augmented(loaded: LoadedSpec, name: str, parent: Source) -> Source:
+    spec, where = loaded.spec.data[name], loaded.where(f"data.{name}.augment")
+    rows, lineage = copied_rows(parent.train, spec, loaded.spec.data_spec, where)
+    nothing = rows.where(np.zeros(len(rows.rows), dtype=np.bool_))
+    return Source(name, spec.role, rows, nothing, nothing, "augmented", lineage=lineage)
+
+
 def _read_suite(
     loaded: LoadedSpec, name: str, spec: SuiteSpec, sources: Mapping[str, Source]
 ) -> Suite:
@@ -215,6 +274,8 @@ def _read_suite(
     if spec.lm_eval is not None:
         documents, options = read_task(loaded, name, spec.lm_eval)
         return Suite(name, spec, *_halves(_of_task(spec.lm_eval.task, documents)), options)
+    if spec.pairs is not None:
+        return Suite(name, spec, *_of_pairs(loaded, name, spec.pairs))
     if spec.path is not None:
         rows, _ = _read(loaded, spec, spec.path, f"suites.{name}.path")
         return Suite(name, spec, *_halves(rows))
@@ -231,6 +292,35 @@ def _halves(rows: Located) -> tuple[Located, Located]:
     """Validation and test, by the question."""
     half = _buckets(rows, 2, "suite")
     return rows.where(half == 0), rows.where(half == 1)
+
+
+def _of_pairs(
+    loaded: LoadedSpec, name: str, pairs: Sequence[PairedAnswers]
+) -> tuple[Located, Located]:
+    """Validation and test: few pairs by a hash could leave one of them empty, so that they are
+    halved in the order of their hashes."""
+    written = name in loaded.raw["suites"]
+    key = f"suites.{name}.pairs" if written else "data_spec.examples"
+    nearest = loaded.lines.get(key, loaded.lines.get("data_spec", 1))
+    found = []
+    for i, pair in enumerate(pairs):
+        row_id = fingerprint(pair.model_dump())
+        row = Row(
+            row_id, "pair", prompt=pair.prompt, answer=pair.good, choices=(pair.good, pair.bad)
+        )
+        found.append((row, loaded.lines.get(f"{key}.{i}", nearest)))
+    found.sort(key=lambda one: one[0].id)
+    half = len(found) // 2
+    return _written(loaded, found[:half]), _written(loaded, found[half:])
+
+
+def _written(loaded: LoadedSpec, found: Sequence[tuple[Row, int]]) -> Located:
+    """Rows of the spec itself, with their lines."""
+    spool = RowSpool()
+    for row, _ in found:
+        spool.add(row)
+    lines = np.array([line for _, line in found], dtype=np.int64)
+    return Located(spool.rows(), Places(loaded.path, lines))
 
 
 def _of_task(task: str, documents: Mapping[int, Row]) -> Located:

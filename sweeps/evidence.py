@@ -17,6 +17,7 @@ from keepgain.core.record import (
 )
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.candidates import INTERPOLATION, candidates_of
+from keepgain.sweeps.checked import Flagged
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.replay import RunState, SweepState
 from keepgain.sweeps.search.rungs import audits
@@ -58,6 +59,7 @@ def build_evidence(
     test_opened: int,
     warnings: tuple[str, ...] = (),
     provenance: Mapping[str, str] | None = None,
+    flagged: Flagged | None = None,
 ) -> Evidence:
     """Everything that the ledger knows, with the item scores of all final rungs.
 
@@ -69,6 +71,7 @@ def build_evidence(
         folder: The sweep's folder, below which the item scores lie.
         stage: The last stage that finished.
         test_opened: Openings of these test items across sweeps.
+        flagged: Items that the check of the data flagged.
     """
     spec = prepared.spec
     tests = {
@@ -104,12 +107,13 @@ def build_evidence(
         name=spec.name,
         stage=stage,
         store=store,
-        question=Question.model_validate(spec.question.model_dump()),
+        question=Question.model_validate(spec.question.model_dump(exclude={"rescore_drop"})),
         suites=prepared.suite_infos,
         models=prepared.model_infos,
         budget_unit=prepared.budget_unit,
         prices={k: v for k, v in spec.prices.model_dump().items() if v is not None},
         space=_space(prepared),
+        roles={name: source.role for name, source in spec.data.items()},
         stopping=_stopping(prepared),
         planned_looks=spec.confirm.looks or (),
         looks=state.looks,
@@ -121,6 +125,7 @@ def build_evidence(
             *_of_self_replay(state),
         ),
         provenance=dict(provenance or {}),
+        flagged=flagged or {},
     )
     return Evidence(sweep, tuple(items))
 

@@ -32,6 +32,7 @@ from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import form_of
 
 README = "README.md"
+WHOLE = ", or export without --merge and --refit"
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Files of the base that go along with weights made from it."""
 
@@ -89,7 +90,7 @@ def export(
     run = next(r for r in runs if folder / _weights(r) == start.folder)
     joined = merge and has_adapter(start.method)
     if joined or refit:
-        _refuse_other_base(start.base)
+        refuse_other_base(start.base, WHOLE)
     tested = (r for r in runs if r.asked.stage is Stage.TEST and form_of(r.asked) is None)
     test = next((t for t in tested if _is_of(t, run)), None)
     with ExitStack() as stack:
@@ -166,19 +167,27 @@ def _refuse_unconfirmed(runs: list[RunState], trial: str) -> None:
         )
 
 
-def _refuse_other_base(base: ModelRef) -> None:
-    """Merged with other weights than it was trained on, or trained on them, it is another model."""
+def refuse_other_base(base: ModelRef, otherwise: str) -> None:
+    """With other weights than it was trained on, it is another model.
+
+    Args:
+        base: Of a trial.
+        otherwise: What to do if it cannot be put back, for messages.
+
+    Raises:
+        UserError: It is gone, or another one.
+    """
     folder = Path(base.path)
     if not folder.is_dir():
         raise UserError(
             f"the base {base.name} is not there: {folder}.",
-            hint="Put it back, or export without --merge and --refit.",
+            hint=f"Put it back{otherwise}.",
         )
     patterns = (*FILES, CODE) if base.trust_remote_code else FILES
     if folder_digest(folder, patterns) != base.digest:
         raise UserError(
             f"{folder} is not the base {base.name} any more that the trial was trained on.",
-            hint="Put that one back, or export without --merge and --refit.",
+            hint=f"Put that one back{otherwise}.",
         )
 
 

@@ -8,7 +8,8 @@ from keepgain.sweeps.prepare import Prepared
 
 
 def datasets_of(prepared: Prepared) -> tuple[DatasetInfo, ...]:
-    """Each source, and each suite on each of its splits, as `prepare.store` has written them."""
+    """Each source, what filters leave of it, and each suite on each of its splits, as
+    `prepare.store` has written them."""
     sources = [
         DatasetInfo(
             name=f"{ref.name}/train",
@@ -20,6 +21,19 @@ def datasets_of(prepared: Prepared) -> tuple[DatasetInfo, ...]:
             facts={"role": ref.role, **_answers(ref.answers)},
         )
         for ref in prepared.source_refs
+    ]
+    filtered = [
+        DatasetInfo(
+            name=f"{name}/train:{chosen}",
+            context="training",
+            digest=ref.digest,
+            path=ref.path,
+            rows=ref.rows,
+            columns=_columns(prepared.variants[name, chosen].rows.rows),
+            facts={"role": ref.role, "filter": prepared.variants[name, chosen].said},
+        )
+        for (name, chosen), ref in prepared.filtered_refs.items()
+        if ref not in prepared.source_refs
     ]
     suites = [
         DatasetInfo(
@@ -34,7 +48,7 @@ def datasets_of(prepared: Prepared) -> tuple[DatasetInfo, ...]:
         for split in SPLITS
         for ref in prepared.suite_refs[split]
     ]
-    return (*sources, *suites)
+    return (*sources, *filtered, *suites)
 
 
 def _columns(rows: StoredRows) -> dict[str, str]:

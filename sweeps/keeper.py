@@ -1,6 +1,7 @@
 """Keeps the record of a sweep: beside its ledger and on its MLflow parent run."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import RECORD_FOLDER, TAG_USER
 from keepgain.core.store.record_files import save_folder
+from keepgain.sweeps.check_report import write_report
+from keepgain.sweeps.checked import FILE_NAME, read_checked
 from keepgain.sweeps.evidence import build_evidence
+from keepgain.sweeps.gates.findings import SEVERITIES
 from keepgain.sweeps.inputs import datasets_of
 from keepgain.sweeps.openings import count_openings, note_opening, opening
 from keepgain.sweeps.prepare import Prepared
@@ -20,6 +24,9 @@ from keepgain.sweeps.search.ledger import DriverStarted, Ledger
 from keepgain.sweeps.search.replay import replay
 from keepgain.sweeps.stages.decide import write_decision
 
+DATA_FOLDER = "data"
+"""On the MLflow run, of what the check says of the data."""
+REPORT_NAME = "data.html"
 SPEC_NAME = "spec.resolved.json"
 """In the sweep's folder: the spec as it is run."""
 
@@ -40,6 +47,8 @@ class Keeper:
     """The last one that finished."""
 
     def __post_init__(self) -> None:
+        self._checked = read_checked(self.folder)
+        """None: nothing was checked, or by another version."""
         self._provenance = provenance(self.prepared.loaded.folder, self.cluster)
         self.stage = max(
             replay(self.ledger.events()).stages, key=list(Stage).index, default=Stage.BASE
@@ -48,6 +57,7 @@ class Keeper:
         self.recorder.parent_tags({TAG_USER: self._user(), **self.prepared.spec.tags})
         self.recorder.parent_file(self.folder / "sweep.yaml")
         self._record_spec()
+        self._record_check()
         self.recorder.parent_inputs(datasets_of(self.prepared))
 
     def _user(self) -> str:
@@ -65,6 +75,16 @@ class Keeper:
         if loaded.profile is not None:
             self.recorder.parent_tags({"keepgain.profile": loaded.profile})
 
+    def _record_check(self) -> None:
+        """What the check found, and the data in figures."""
+        if (checked := self._checked) is None:
+            return
+        counts = Counter(f.severity for f in checked.findings)
+        self.recorder.parent_tags({f"keepgain.data_{s}s": str(counts[s]) for s in SEVERITIES[1:]})
+        write_report(checked, self.folder / REPORT_NAME)
+        for name in (FILE_NAME, REPORT_NAME):
+            self.recorder.parent_file(self.folder / name, DATA_FOLDER)
+
     def save(self, stage: Stage) -> Evidence:
         """Writes the record as of now; called at the end of every stage."""
         self.stage = stage
@@ -78,6 +98,7 @@ class Keeper:
             test_opened=count_openings(self.store.work, suites),
             warnings=self.warnings,
             provenance=self._provenance,
+            flagged=self._checked.flagged if self._checked is not None else None,
         )
         record = self.folder / RECORD_FOLDER
         save_folder(record, evidence)

@@ -59,8 +59,13 @@ def digest_rows(rows: StoredRows) -> str:
 
 def store_rows(path: Path, rows: StoredRows) -> None:
     """Writes normalised rows so that the file is whole or absent."""
+    store_lines(path, rows.lines())
+
+
+def store_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """As `store_rows`, of lines with their ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as handle:
-        handle.writelines(rows.lines())
+        handle.writelines(lines)
     partial.replace(path)

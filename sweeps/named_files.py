@@ -52,7 +52,7 @@ class Named:
 
 def named_files(loaded: LoadedSpec) -> list[Named]:
     """Everything that the spec names by a path or a module of its folder, in the spec's order."""
-    return [*_models(loaded), *_rows(loaded), *_code(loaded)]
+    return [*_models(loaded), *_rows(loaded), *_rules(loaded), *_code(loaded)]
 
 
 def refuse_outside(named: Iterable[Named], loaded: LoadedSpec, root: Path) -> None:
@@ -113,6 +113,11 @@ def _rows(loaded: LoadedSpec) -> Iterator[Named]:
             task = getattr(entry, "lm_eval", None)
             if task is not None and task.include is not None:
                 yield _named(loaded, f"{kind}.{name}.lm_eval.include", task.include)
+
+
+def _rules(loaded: LoadedSpec) -> Iterator[Named]:
+    if isinstance(text := loaded.raw.get("data_spec"), str):
+        yield _named(loaded, "data_spec", text)
 
 
 def _code(loaded: LoadedSpec) -> Iterator[Named]:

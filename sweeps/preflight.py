@@ -1,6 +1,7 @@
 """Everything that can refuse a sweep before anything is written or started."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from keepgain.cluster import ray_cluster
@@ -13,7 +14,9 @@ from keepgain.core.store.location import (
     store_text,
 )
 from keepgain.sweeps.base_models import is_here
-from keepgain.sweeps.check import check
+from keepgain.sweeps.check import check_sweep
+from keepgain.sweeps.check_progress import CheckProgress
+from keepgain.sweeps.checked import Checked, read_checked
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.gates.resources import Machine, detect_machine
 from keepgain.sweeps.named_files import named_files, refuse_outside
@@ -26,6 +29,17 @@ ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30, nodes=1 
 """A cluster that is not asked yet: everything may fit. `Crew.start` asks it."""
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A sweep that may start."""
+
+    prepared: Prepared
+    """Its rows are not yet written."""
+    checked: Checked
+    warnings: tuple[str, ...]
+    """Of the checks and of the disk."""
+
+
 def preflight(
     spec: Path,
     say: Callable[[str], None],
@@ -33,11 +47,8 @@ def preflight(
     profile: str | None,
     store: str | None,
     address: str | None,
-) -> tuple[Prepared, tuple[str, ...]]:
+) -> Ready:
     """Reads and checks the spec and its data; sees that store and cluster answer.
-
-    Returns:
-        The prepared sweep, its rows not yet written, and the warnings of the checks.
 
     Raises:
         UserError: Something cannot be used; nothing was written.
@@ -49,19 +60,20 @@ def preflight(
     if inside_job:
         refuse_outside(named_files(loaded), loaded, Path.cwd())
     prepared = prepare(loaded, None, say, store)
-    warnings = _check(prepared, say, ANY_CLUSTER if ray_cluster.is_remote(address) else None)
+    location = resolve_store(store, create=True, make=False)
+    folder = location.sweep_folder(prepared.sweep_id)
+    machine = ANY_CLUSTER if ray_cluster.is_remote(address) else None
+    checked = _check(prepared, say, machine, read_checked(folder))
     ray_cluster.require_listening(address)
     ray_cluster.require_open_files()
     _require_server(store)
     if (studies := prepared.spec.search.storage) is not None:
         check_url(studies, loaded.where("search.storage"), connect=True)
-    location = resolve_store(store, create=True, make=False)
     require_writable(location, prepared.sweep_id)
-    folder = location.sweep_folder(prepared.sweep_id)
     gpus = ray_cluster.is_remote(address) or detect_machine().gpus > 0
     for warning in (full := preflight_disk(prepared, folder, gpus=gpus)):
         say(f"warning: {warning}")
-    return prepared, (*warnings, *full)
+    return Ready(prepared, checked, (*warnings_of(checked), *full))
 
 
 def preflight_of_job(
@@ -87,25 +99,41 @@ def preflight_of_job(
         say(f"'{elsewhere}' is not on this machine: the job itself checks models and data")
         return loaded, None
     prepared = prepare(loaded, None, say)
-    _check(prepared, say, ANY_CLUSTER)
+    _check(prepared, say, ANY_CLUSTER, None)
     return loaded, prepared.sweep_id
 
 
 def _check(
-    prepared: Prepared, say: Callable[[str], None], machine: Machine | None
-) -> tuple[str, ...]:
-    findings: list[Finding] = check(prepared, machine)
-    errors = [f for f in findings if f.severity == "error"]
+    prepared: Prepared,
+    say: Callable[[str], None],
+    machine: Machine | None,
+    known: Checked | None,
+) -> Checked:
+    """What the gates find, said where it is a warning.
+
+    Raises:
+        UserError: The first error that they find.
+    """
+    checked = check_sweep(prepared, machine, progress=CheckProgress(say), known=known)
+    errors = [f for f in checked.findings if f.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more: `sweep check`)" if len(errors) > 1 else ""
         first = errors[0]
         rows = f" (e.g. {'; '.join(first.rows[:MAX_EXAMPLES])})" if first.rows else ""
         where = _where(prepared.loaded, first)
         raise UserError(first.message + rows + more, where=where, hint=first.hint)
-    warnings = tuple(f"{f.where}: {f.message}" for f in findings)
-    for warning in warnings:
+    for warning in warnings_of(checked):
         say(f"warning: {warning}")
-    return warnings
+    return checked
+
+
+def warnings_of(checked: Checked) -> tuple[str, ...]:
+    """A line each; notes are in the file alone."""
+    return tuple(
+        f"{f.where}: {f.message}" + (f" Allowed by the spec: {f.waived}." if f.waived else "")
+        for f in checked.findings
+        if f.severity == "warning"
+    )
 
 
 def _where(loaded: LoadedSpec, finding: Finding) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,14 @@ from keepgain.sweeps.datasets import (
     source_ref,
     suite_ref,
 )
+from keepgain.sweeps.filters import Variants, filtered_sources, store_filtered
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats
 from keepgain.sweeps.located import store_rows
 from keepgain.sweeps.loss_turns import refuse_hidden_turns
-from keepgain.sweeps.search.searchable import split_targets
+from keepgain.sweeps.repeat_limits import Size, limited_shares, refuse_impossible
+from keepgain.sweeps.row_sets import row_sets
+from keepgain.sweeps.search.searchable import FILTER, NO_FILTER, REPEAT_LIMIT, split_targets
 from keepgain.sweeps.shares import SHARES, source_shares
 from keepgain.sweeps.space_fit import refuse_misfits
 from keepgain.sweeps.spec import LoadedSpec, spec_space
@@ -89,6 +92,10 @@ class Prepared:
     """Reference arms besides the base."""
     trainer: TrainerRef | None = None
     """Of the user's own; None: Keepgain trains."""
+    variants: Variants = field(default_factory=dict)
+    """Of the filters that trials may choose."""
+    filtered_refs: Mapping[tuple[str, str], SourceRef] = field(default_factory=dict)
+    """(source, filter) → what is left of the source."""
 
     @property
     def spec(self) -> SweepSpec:
@@ -164,34 +171,7 @@ class Prepared:
     @property
     def row_sets(self) -> tuple[RowSet, ...]:
         """All rows with their places: what the gates look at."""
-        sets = [
-            RowSet(
-                f"{s.name}/train",
-                "train",
-                s.train.rows,
-                s.train.places,
-                role=s.role,
-                columns=s.train.columns,
-                source=s.name,
-            )
-            for s in self.sources.values()
-        ]
-        for split in SPLITS:
-            for ref in self.suite_refs[split]:
-                items = self.suites[ref.name].items(split)
-                sets.append(
-                    RowSet(
-                        f"{ref.name}/{split}",
-                        split,
-                        items.rows,
-                        items.places,
-                        measures=ref.measures,
-                        scorer=ref.scorer,
-                        columns=items.columns,
-                        source=self.spec.suites[ref.name].source,
-                    )
-                )
-        return tuple(sets)
+        return row_sets(self.sources, self.suites)
 
     def model(self, name: str) -> BaseModel:
         """Raises KeyError for a name that the spec does not have."""
@@ -200,6 +180,47 @@ class Prepared:
     def score_suites(self, split: Split) -> tuple[SuiteRef, ...]:
         """What a run is scored on."""
         return self.suite_refs[split]
+
+    def sources_of(self, params: Mapping[str, Any]) -> tuple[SourceRef, ...]:
+        """All sources, with the rows that the filters of a trial leave."""
+        chosen = ((r.name, params.get(f"{FILTER}.{r.name}", NO_FILTER)) for r in self.source_refs)
+        return tuple(
+            self.filtered_refs.get(key, ref)
+            for key, ref in zip(chosen, self.source_refs, strict=True)
+        )
+
+    def filtered_sizes(self, model_name: str, params: Mapping[str, Any]) -> dict[str, Size]:
+        """Rows and tokens of the sources that a trial filters."""
+        return {
+            key[0]: Size(self.filtered_refs[key].rows, self.token_stats[model_name, v.label].tokens)
+            for key, v in self.variants.items()
+            if params.get(f"{FILTER}.{key[0]}") == key[1]
+        }
+
+    def shares_of(self, model_name: str, params: Mapping[str, Any]) -> dict[str, float]:
+        """Shares of the training tokens, limits on repeats kept.
+
+        What the settings say of shares is by the sources' own rows, so that filters change the rows
+        alone.
+
+        Raises:
+            UserError: No shares keep the limits.
+        """
+        shares = source_shares(params, self.source_refs, self.spec.training.mixture)
+        limits = _take(dict(params), f"{REPEAT_LIMIT}.")
+        if not limits:
+            return shares
+        sizes = {
+            r.name: Size(r.rows, self.token_stats[model_name, f"{r.name}/train"].tokens)
+            for r in self.source_refs
+        } | self.filtered_sizes(model_name, params)
+        if (rows := params.get("rows")) is not None:
+            for ref in self.source_refs:
+                if ref.role == "task":
+                    whole = sizes[ref.name]
+                    sizes[ref.name] = Size(rows, whole.tokens * rows / whole.rows)
+        budget = max(1, round(self.budget * params.get("duration", 1.0)))
+        return limited_shares(shares, limits, sizes, budget, self.budget_unit)
 
     def trial_config(self, model_name: str, params: Mapping[str, Any]) -> TrialConfig:
         """The configuration that flat parameters of the space stand for.
@@ -211,8 +232,9 @@ class Prepared:
         """
         training = self.spec.training
         rest = dict(params)
-        shares = source_shares(rest, self.source_refs, training.mixture)
-        _take(rest, "mixture.")
+        shares, sources = self.shares_of(model_name, params), self.sources_of(params)
+        for prefix in ("mixture", FILTER, REPEAT_LIMIT):
+            _take(rest, f"{prefix}.")
         for name in SHARES:
             rest.pop(name, None)
         lora = _take(rest, "lora.")
@@ -242,7 +264,7 @@ class Prepared:
             rungs=self.rungs_of(budget),
             early_stopping=training.early_stopping,
             mixture=shares,
-            sources=tuple(s for s in self.source_refs if s.name in shares),
+            sources=tuple(s for s in sources if s.name in shares),
             rows=rows,
             suites=self.score_suites("validation"),
             trainer=self.trainer
@@ -290,9 +312,12 @@ class Prepared:
         without what may be changed while a sweep goes on. Defaults are left out, so that a key
         that a later version adds leaves the ids of other sweeps alone."""
         apart = {"models", "data", "suites", "allow", "limits", "notify", "tags"}
-        apart |= {"resources", "storage"}
-        exclude = dict.fromkeys(apart, True) | {"search": {"storage"}}
+        apart |= {"resources", "storage", "data_spec", "endpoints"}
+        some = {"search": {"storage"}, "question": {"rescore_drop"}}
+        exclude = dict.fromkeys(apart, True) | some
         spec = self.spec.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
+        if spec.get("question") == {}:  # it has nothing else
+            del spec["question"]
         spec["models"] = [
             {"name": m.ref.name, "digest": m.ref.digest}
             | ({"reference": m.reference.digest} if m.reference else {})
@@ -301,6 +326,8 @@ class Prepared:
             for m, given in zip(self.models, self.spec.models, strict=True)
         ]
         spec["sources"] = [identity(r) for r in self.source_refs]
+        if self.filtered_refs:
+            spec["filtered"] = {"/".join(k): r.digest for k, r in self.filtered_refs.items()}
         if self.trainer is not None:
             spec["trainer"] = identity(self.trainer)
         if self.runtime.deepspeed is not None:
@@ -348,13 +375,17 @@ def prepare(
     sources = read_sources(loaded)
     suites = read_suites(loaded, sources)
     source_refs = tuple(source_ref(source) for source in sources.values())
+    variants = filtered_sources(loaded, sources, say)
+    filtered_refs = {key: variant.ref for key, variant in variants.items()}
     say("reading models")
     models = find_models(loaded, say, store_text)
-    refuse_misfits(loaded, spec_space(loaded), source_refs, models)
+    space = spec_space(loaded)
+    refuse_misfits(loaded, space, source_refs, models, filtered_refs.values())
     say("counting tokens")
     tokenizers = {m.ref.name: FolderTokenizer(m.folder) for m in models}
     refuse_hidden_turns(loaded, tokenizers, sources)
-    stats = count_tokens(loaded, tokenizers, sources, suites)
+    filtered = {variant.label: variant.rows.rows for variant in variants.values()}
+    stats = count_tokens(loaded, tokenizers, sources, suites, filtered)
     one_tokenizer = len({t.key for t in tokenizers.values()}) == 1
     if not one_tokenizer:
         refuse_mixed_tokenizers(loaded)
@@ -375,12 +406,16 @@ def prepare(
         budget_unit=unit,
         arms=arms,
         trainer=trainer,
+        variants=variants,
+        filtered_refs=filtered_refs,
     )
+    refuse_impossible(loaded, space, partial(prepared.shares_of, models[0].ref.name))
     return prepared if folder is None else store(prepared, folder)
 
 
 def store(prepared: Prepared, folder: Path) -> Prepared:
-    """Writes the normalised rows to `folder/data/` and returns `prepared` with references to them.
+    """Writes the normalised rows to `folder/data/` and returns `prepared` with references to them;
+    beside what a filter leaves of a source it lists what was left out.
 
     Adapters that models start from are merged into `folder/starts/`. Apart from `prepare`, because
     the folder of a sweep is named by its id, known only then.
@@ -389,6 +424,8 @@ def store(prepared: Prepared, folder: Path) -> Prepared:
     refs = {ref: data / f"{ref.name}.train.jsonl" for ref in prepared.source_refs}
     for source, path in refs.items():
         store_rows(path, prepared.sources[source.name].train.rows)
+    source_refs = tuple(r.model_copy(update={"path": str(p)}) for r, p in refs.items())
+    filtered_refs = store_filtered(data, prepared.variants, source_refs)
     stored: dict[Split, tuple[SuiteRef, ...]] = {}
     for split in SPLITS:
         stored[split] = ()
@@ -396,9 +433,14 @@ def store(prepared: Prepared, folder: Path) -> Prepared:
             path = data / f"{ref.name}.{split}.jsonl"
             store_rows(path, prepared.suites[ref.name].items(split).rows)
             stored[split] += (ref.model_copy(update={"path": str(path)}),)
-    source_refs = tuple(r.model_copy(update={"path": str(p)}) for r, p in refs.items())
     models = tuple(m.settled(folder.absolute() / "starts") for m in prepared.models)
-    return replace(prepared, models=models, source_refs=source_refs, suite_refs=stored)
+    return replace(
+        prepared,
+        models=models,
+        source_refs=source_refs,
+        suite_refs=stored,
+        filtered_refs=filtered_refs,
+    )
 
 
 def _take(params: dict[str, Any], prefix: str) -> dict[str, Any]:

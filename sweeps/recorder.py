@@ -17,6 +17,7 @@ from keepgain.sweeps.job import Execution, Job
 from keepgain.sweeps.search.ledger import Asked
 from keepgain.sweeps.search.objectives import Objectives
 from keepgain.sweeps.search.replay import RunState
+from keepgain.sweeps.search.searchable import OF_SOURCE
 from keepgain.sweeps.served import SCORES_OF, form_of, metrics_as_served
 from keepgain.sweeps.stages.decide import Decided
 
@@ -110,6 +111,7 @@ class Recorder:
         if asked.origin is not None:
             tags["keepgain.origin"] = asked.origin
         params = {"model": asked.model, "seed": asked.seed, **flat_params(asked.config)}
+        params |= {k: v for k, v in asked.params.items() if k.partition(".")[0] in OF_SOURCE}
         if asked.arm is not None:
             params["arm"] = asked.arm
         self._spool.start(asked.run_key, label, params, tags)

@@ -20,15 +20,12 @@ from typing import Any
 from keepgain.core.config import SuiteRef, TrialConfig
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.identity import derive_seed, file_digest
-from keepgain.core.launch import ResourceRequest
 from keepgain.core.record import RungReport
 from keepgain.core.rows import Row, read_rows, write_rows
 from keepgain.core.units import human_count, human_seconds
 from keepgain.core.work import TrainRequest
-from keepgain.sweeps.gates.resources import detect_machine, plan_slots
-from keepgain.sweeps.lone_worker import lone_worker, trained
+from keepgain.sweeps.lone_worker import lone_worker, resources_of, trained
 from keepgain.sweeps.search.replay import RunState
-from keepgain.sweeps.spec_models import ResourcesSpec
 
 SPEC = "spec.resolved.json"
 WHERE = "--refit"
@@ -92,7 +89,7 @@ def refitted(
             keep_checkpoint=False,
             keep_model=True,
         )
-        resources = _resources(spec)
+        resources = resources_of(spec)
         ranks = config.runtime.world_size
         try:
             with lone_worker(resources, ranks, work / "worker.log") as worker:
@@ -179,17 +176,6 @@ def _measured(
     fresh = [s for s in given.suites if suites.get(s.name) not in added]
     tested = [] if test is None else test.asked.config["suites"]
     return (*fresh, *(SuiteRef.model_validate(s) for s in tested))
-
-
-def _resources(spec: Mapping[str, Any]) -> ResourceRequest:
-    asked = ResourcesSpec.model_validate(spec["resources"])
-    fit = plan_slots(
-        detect_machine(),
-        cpus_per_trial=asked.cpus_per_trial,
-        gpus_per_trial=asked.gpus_per_trial,
-        workers_per_trial=asked.workers_per_trial,
-    )
-    return ResourceRequest(cpus=fit.cpus_per_trial, gpus=fit.gpus_per_trial)
 
 
 def _expected(run: RunState, longer: Fraction) -> str:

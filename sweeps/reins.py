@@ -7,6 +7,7 @@ from typing import Protocol
 
 from keepgain.core.errors import UserError
 from keepgain.core.status import Stage
+from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.given import raw_of
 from keepgain.sweeps.search.stratified import StratifiedSearch
 from keepgain.sweeps.steering import Listed
@@ -15,6 +16,7 @@ from keepgain.sweeps.steering import Listed
 class Driven(Protocol):
     """What the reins need of a program."""
 
+    prepared: Prepared
     search: StratifiedSearch
 
     @property
@@ -79,7 +81,8 @@ class Reins:
         if self.program.stage not in (Stage.BASE, Stage.SEARCH):
             raise UserError("the search of this sweep has ended, and nothing is added to it.")
         for config in configs:
-            raw_of(search.design.space, config.params)
+            settings = search.design.space.resolve(raw_of(search.design.space, config.params))
+            self.program.prepared.shares_of(config.model, settings)  # within limits on repeats
         for config in configs:
             search.enqueue(config.model, config.params)
         self.program.draws_added()

@@ -19,6 +19,7 @@ from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
 from keepgain.core.store.upkeep import reap
 from keepgain.core.units import human_bytes
+from keepgain.sweeps.checked import write_checked
 from keepgain.sweeps.crew import Crew
 from keepgain.sweeps.full_disk import said_of_full_disk
 from keepgain.sweeps.keeper import Keeper
@@ -92,13 +93,14 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
     Raises:
         UserError: The spec, the data, the store or the cluster cannot be used; nothing was written.
     """
-    prepared, warnings = preflight(
+    ready = preflight(
         options.spec,
         say,
         profile=options.profile,
         store=options.store,
         address=options.address,
     )
+    prepared = ready.prepared
     # Nothing is written before Ray has said that a trial fits.
     store = resolve_store(options.store, create=True, make=False)
     sweep_id, folder = prepared.sweep_id, store.sweep_folder(prepared.sweep_id)
@@ -120,11 +122,22 @@ def run_sweep(options: RunOptions, say: Callable[[str], None]) -> Outcome:
         inbox = Inbox(folder, say)
         prepared = store_rows(prepared, folder)
         _keep_spec(options.spec, folder)
+        write_checked(folder, ready.checked)
         if known.runs:
             reap(store, sweep_id)
         try:
             outcome = _run_locked(
-                options, prepared, store, folder, ledger, learned, inbox, crew, warnings, say, stack
+                options,
+                prepared,
+                store,
+                folder,
+                ledger,
+                learned,
+                inbox,
+                crew,
+                ready.warnings,
+                say,
+                stack,
             )
         except BaseException as error:
             _notify_of_fault(prepared, error, say)

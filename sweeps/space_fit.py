@@ -1,6 +1,6 @@
 """What a search space asks of the data and the models at its extremes, and what it cannot have."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -10,23 +10,28 @@ from keepgain.sweeps.base_models import BaseModel
 from keepgain.sweeps.gates.repeats import Case
 from keepgain.sweeps.search.dimensions import ends
 from keepgain.sweeps.search.mixture import MIXTURE
-from keepgain.sweeps.search.searchable import ALL_LINEAR, split_targets
+from keepgain.sweeps.search.searchable import ALL_LINEAR, FILTER, REPEAT_LIMIT, split_targets
 from keepgain.sweeps.search.space import Space
-from keepgain.sweeps.shares import SHARES, source_shares
+from keepgain.sweeps.shares import SHARES
 from keepgain.sweeps.spec import LoadedSpec
 
 
 def refuse_misfits(
-    loaded: LoadedSpec, space: Space, refs: Sequence[SourceRef], models: Sequence[BaseModel]
+    loaded: LoadedSpec,
+    space: Space,
+    refs: Sequence[SourceRef],
+    models: Sequence[BaseModel],
+    filtered: Collection[SourceRef] = (),
 ) -> None:
-    """Refuses subsets larger than a task source, and adapters on modules that a model lacks.
+    """Refuses subsets larger than a task source or than what a filter leaves of one, and adapters
+    on modules that a model lacks.
 
     Raises:
         UserError: As `file:key (line n)`, with what there is.
     """
     for p in space.parameters:
         if p.name == "rows":
-            _refuse_rows(max(ends(p.dimension)), refs, loaded.where("space.rows"))
+            _refuse_rows(max(ends(p.dimension)), refs, filtered, loaded.where("space.rows"))
         if p.name == "lora.targets":
             for text in ends(p.dimension):
                 _refuse_targets(split_targets(text), models, loaded.where("space.lora.targets"))
@@ -40,7 +45,9 @@ def refuse_misfits(
         _refuse_targets(names, models, loaded.where("training.peft.target_modules"))
 
 
-def _refuse_rows(most: int, refs: Sequence[SourceRef], where: str) -> None:
+def _refuse_rows(
+    most: int, refs: Sequence[SourceRef], filtered: Collection[SourceRef], where: str
+) -> None:
     tasks = [r for r in refs if r.role == "task"]
     if not tasks:
         raise UserError(
@@ -48,10 +55,11 @@ def _refuse_rows(most: int, refs: Sequence[SourceRef], where: str) -> None:
             where=where,
             hint="Leave it out, or give a source the role task.",
         )
-    least = min(tasks, key=lambda r: r.rows)
+    least = min([*tasks, *(r for r in filtered if r.role == "task")], key=lambda r: r.rows)
     if most > least.rows:
+        what = "training rows" if least in tasks else "training rows left by a filter"
         raise UserError(
-            f"{most} rows are asked for, and '{least.name}' has {least.rows} training rows.",
+            f"{most} rows are asked for, and '{least.name}' has {least.rows} {what}.",
             where=where,
             hint=f"At most {least.rows}, which is all of them.",
         )
@@ -74,8 +82,8 @@ def _refuse_targets(
 
 def extreme_cases(
     space: Space,
-    refs: Sequence[SourceRef],
-    given: Mapping[str, float] | None,
+    shares_of: Callable[[Mapping[str, Any]], dict[str, float]],
+    filtered_of: Callable[[Mapping[str, Any]], Mapping[str, tuple[int, float]]],
     budget: int,
 ) -> Iterator[Case]:
     """Configurations in which some source is drawn most often: every corner of what says so.
@@ -85,31 +93,45 @@ def extreme_cases(
 
     Args:
         space: The search space.
-        refs: All sources.
-        given: `training.mixture`.
+        shares_of: Settings of a trial → its shares.
+        filtered_of: Settings of a trial → sources that a filter makes smaller, with the rows and
+            tokens that are left.
         budget: Of a trial whose `duration` is 1.
     """
-    axes: list[list[tuple[str, Any] | None]] = []
-    for p in space.parameters:
-        if p.name in ("duration", "rows", *SHARES):
-            values = ends(p.dimension)
-            corners = sorted({min(values), max(values)})
-            axes.append([*((p.name, v) for v in corners), *([None] if p.when else [])])
-    mixtures = [(None, {})] if space.mixture is None else _corners(space)
-    for chosen in product(*axes):
-        params = dict(entry for entry in chosen if entry is not None)
+    mixtures = [(None, {})] if space.mixture is None else _mixture_corners(space)
+    for params in corners(space):
         for source, shares in mixtures:
-            setting = [f"{name} {value:g}" for name, value in params.items()]
+            setting = [described(params)] if params else []
             setting += [f"most of '{source}'"] if source else []
             yield Case(
                 setting=", ".join(setting),
-                shares=source_shares(params | shares, refs, given),
+                shares=shares_of(params | shares),
                 budget=max(1, round(budget * params.get("duration", 1.0))),
                 rows=params.get("rows"),
+                filtered=filtered_of(params),
             )
 
 
-def _corners(space: Space) -> list[tuple[str | None, dict[str, float]]]:
+def corners(space: Space) -> Iterator[dict[str, Any]]:
+    """Every combination of the extremes of what says how often rows are drawn, mixtures apart."""
+    axes: list[list[tuple[str, Any] | None]] = []
+    for p in space.parameters:
+        values = ends(p.dimension)
+        if p.name in ("duration", "rows", *SHARES) or p.name.startswith(f"{REPEAT_LIMIT}."):
+            values = tuple(sorted({min(values), max(values)}))
+        elif not p.name.startswith(f"{FILTER}."):
+            continue
+        axes.append([*((p.name, v) for v in values), *([None] if p.when else [])])
+    for chosen in product(*axes):
+        yield dict(entry for entry in chosen if entry is not None)
+
+
+def described(params: Mapping[str, Any]) -> str:
+    """E.g. `rows 250, duration 2`."""
+    return ", ".join(f"{n} {v if isinstance(v, str) else f'{v:g}'}" for n, v in params.items())
+
+
+def _mixture_corners(space: Space) -> list[tuple[str | None, dict[str, float]]]:
     assert space.mixture is not None
     names = space.mixture.sources
     return [

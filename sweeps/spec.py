@@ -14,6 +14,8 @@ from keepgain.core.schema import parse
 from keepgain.core.yaml_io import load_yaml
 from keepgain.sweeps.presets import expand_presets
 from keepgain.sweeps.profiles import merge, profile_lines
+from keepgain.sweeps.spec_augment import refuse_wrong_parents
+from keepgain.sweeps.spec_data import expand_data_spec, refuse_unknown_sources
 from keepgain.sweeps.spec_models import SuiteSpec, SweepSpec
 from keepgain.sweeps.spec_trainer import refuse_beside_trainer
 
@@ -31,7 +33,7 @@ class LoadedSpec:
     lines: dict[str, int]
     """Line number of every dotted key, those of the chosen profile included."""
     raw: dict[str, Any]
-    """The mapping that `spec` was read from, profile merged in."""
+    """The mapping that `spec` was read from, profile merged in, as it is written."""
     profile: str | None = None
 
     def where(self, key: str) -> str:
@@ -122,8 +124,8 @@ def _where(path: Path, lines: Mapping[str, int], key: str) -> str:
 def _validate(
     path: Path, raw: dict[str, Any], lines: dict[str, int], profile: str | None
 ) -> LoadedSpec:
-    raw, lines = expand_presets(raw, lines, str(path))
-    spec = parse(SweepSpec, raw, source=str(path), lines=lines)
+    expanded, lines = expand_presets(*expand_data_spec(raw, lines, path), str(path))
+    spec = parse(SweepSpec, expanded, source=str(path), lines=lines)
     loaded = LoadedSpec(spec=spec, path=path, lines=lines, raw=raw, profile=profile)
     _cross_check(loaded)
     return loaded
@@ -172,6 +174,8 @@ def _cross_check(loaded: LoadedSpec) -> None:
             where=loaded.where("limits.usd"),
             hint="Add `prices: {gpu_hour_usd: ...}`, or limit `gpu_hours`.",
         )
+    _check_data_spec(loaded)
+    _check_augmented(loaded)
     _check_trainer(loaded)
     _check_scorers(loaded)
     _check_proxies(loaded)
@@ -187,6 +191,26 @@ def _cross_check(loaded: LoadedSpec) -> None:
         )
     _check_roles_and_methods(loaded, space)
     _check_sampler(loaded, space)
+
+
+def _check_data_spec(loaded: LoadedSpec) -> None:
+    data = loaded.spec.data
+    if (rules := loaded.spec.data_spec) is None:
+        return
+    try:
+        of_base = [name for name, source in data.items() if source.answers == "base"]
+        refuse_unknown_sources(rules, {n: s.role for n, s in data.items()}, of_base)
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "data_spec")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
+
+
+def _check_augmented(loaded: LoadedSpec) -> None:
+    try:
+        refuse_wrong_parents(loaded.spec)
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "data")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_trainer(loaded: LoadedSpec) -> None:
@@ -325,8 +349,10 @@ def _check_deepspeed(loaded: LoadedSpec) -> None:
 def _check_roles_and_methods(loaded: LoadedSpec, space: "Space") -> None:
     from keepgain.sweeps.methods import refuse_methods
     from keepgain.sweeps.shares import refuse_missing_roles
+    from keepgain.sweeps.spec_filters import refuse_wrong_filters
 
     try:
+        refuse_wrong_filters(loaded.spec, space)
         refuse_missing_roles(space, {name: data.role for name, data in loaded.spec.data.items()})
         refuse_methods(loaded.spec, space)
     except UserError as error:  # the same fault, with its line
@@ -363,6 +389,8 @@ def _check_suite(loaded: LoadedSpec, name: str, suite: SuiteSpec) -> None:
     if suite.source is None:
         return
     data = loaded.spec.data.get(suite.source)
+    if data is not None and data.augment is not None:
+        return  # refused by `_check_augmented`
     if data is None:
         raise UserError(
             f"unknown source '{suite.source}'.",

@@ -26,12 +26,18 @@ from keepgain.core.config import (
     ServeForm,
     Share,
 )
+from keepgain.core.endpoint.spec import EndpointSpec
 from keepgain.core.formats import FIELD_NAMES, FormatName
 from keepgain.core.launch import GPU_TYPE_LABEL, Placement
 from keepgain.core.metrics import COSTS, OBJECTIVES
 from keepgain.core.record import Question
 from keepgain.core.schema import StrictModel
 from keepgain.core.store.names import RESERVED_TAGS
+from keepgain.sweeps.gates.catalogue import refuse_unknown
+from keepgain.sweeps.gates.findings import NO_REASON
+from keepgain.sweeps.spec_augment import AugmentKeys
+from keepgain.sweeps.spec_data import DataRules, PairedAnswers
+from keepgain.sweeps.spec_filters import FilterKeys
 from keepgain.sweeps.spec_scorer import ScorerKeys, ScoringSpec
 from keepgain.sweeps.spec_search import ConfirmSpec, LimitsSpec, NotifySpec, SearchSpec
 from keepgain.sweeps.spec_trainer import TrainerSpec
@@ -100,7 +106,7 @@ class _FileSpec(StrictModel):
         return value
 
 
-class DataSpec(_FileSpec):
+class DataSpec(_FileSpec, AugmentKeys, FilterKeys):
     """A source of training rows."""
 
     path: str | None = None
@@ -146,13 +152,27 @@ class DataSpec(_FileSpec):
     @model_validator(mode="after")
     def _paths(self) -> "DataSpec":
         files = [n for n in ("train", "validation", "test") if getattr(self, n) is not None]
+        if self.augment is not None:
+            self._refuse_beside_augment(files)
+            return self
+        if self.follows is not None and (self.path is None or self.role == "replay"):
+            raise ValueError("`follows` needs one `path`, and `role: task` or `synthetic`")
         if (self.path is None) == (not files):
             raise ValueError("give either `path`, or `train` (and `validation`, `test`)")
         if files and self.train is None:
             raise ValueError("`train` is missing")
         if files and self.split is not None:
             raise ValueError("`split: auto` needs one `path`; these files are split already")
+        if self.follows is not None and self.split is not None:
+            raise ValueError("`follows` and `split` both say where rows go")
         return self
+
+    def _refuse_beside_augment(self, files: list[str]) -> None:
+        names = ("path", "format", "fields", "limit", "split", "follows", "answers")
+        if given := files or [n for n in names if n in self.model_fields_set]:
+            raise ValueError(f"`augment` makes the rows; leave `{given[0]}` out")
+        if self.role == "replay":
+            raise ValueError("augmented rows are of `role: task` or `synthetic`")
 
 
 class SuiteSpec(_FileSpec, ScorerKeys):
@@ -168,6 +188,8 @@ class SuiteSpec(_FileSpec, ScorerKeys):
     """Default: by the suite's name (`gain`, `gain_*`, `forgetting`, `forgetting_*`)."""
     max_new_tokens: Count | None = None
     """Of generation; default: the longest reference answer in tokens, and 8 more."""
+    pairs: Annotated[tuple[PairedAnswers, ...], Field(min_length=2)] | None = None
+    """`{prompt, good, bad}` in the spec itself: choices of which the good one is right."""
     proxy_for: str | None = None
     """Name of a gain suite that this one stands in for in half of the places at early rungs: a
     smooth measure (bits per byte) may tell trials apart before the first answers are right."""
@@ -176,10 +198,18 @@ class SuiteSpec(_FileSpec, ScorerKeys):
     def _one_place(self) -> "SuiteSpec":
         if (self.validation is None) != (self.test is None):
             raise ValueError("give both `validation` and `test`")
-        places = (self.source, self.path, self.validation, self.lm_eval)
+        places = (self.source, self.path, self.validation, self.lm_eval, self.pairs)
         if sum(p is not None for p in places) != 1:
             raise ValueError(
-                "give exactly one of `from`, `path`, `validation` with `test`, and `lm_eval`"
+                "give exactly one of `from`, `path`, `validation` with `test`, `lm_eval` and "
+                "`pairs`"
+            )
+        if self.pairs is not None and (
+            self.fields or self.format != "auto" or self.limit or self.registered.fits != "choices"
+        ):
+            raise ValueError(
+                "`pairs` are scored by multiple_choice or multiple_choice_normalised; `format`, "
+                "`fields` and `limit` are of files"
             )
         if self.lm_eval is not None and (self.fields or self.format != "auto" or self.limit):
             raise ValueError("`format` and `fields` are of files; `limit` stands in `lm_eval`")
@@ -299,6 +329,9 @@ class QuestionSpec(Question):
 
     delta: Annotated[float, Field(ge=0)] = 0.02
     max_forgetting: Annotated[float, Field(ge=0)] | None = None
+    rescore_drop: NotNegative | None = None
+    """Drop of the tuned score on newer items from which `sweep rescore` calls for a new sweep, in
+    the suite's unit; default: `delta`. No part of the sweep's identity."""
 
     @field_validator("cost")
     @classmethod
@@ -402,8 +435,13 @@ class SweepSpec(StrictModel):
     prices: PricesSpec = PricesSpec()
     resources: ResourcesSpec = ResourcesSpec()
     storage: StorageSpec = StorageSpec()
-    allow: tuple[Literal["split_overlap", "replay_overlap"], ...] = ()
-    """Findings that are meant to be so: they warn instead of refusing."""
+    endpoints: dict[str, EndpointSpec] = Field(default_factory=dict)
+    """Servers that answer chats, by a name of yours; not part of the sweep's identity."""
+    data_spec: DataRules | None = None
+    """What the rows are to be like; or the name of a YAML file that says it."""
+    allow: dict[str, str] = Field(default_factory=dict)
+    """Findings that are meant to be so, `CODE` or `CODE@PLACE`, with the reason (a list gives
+    none): an error warns instead of refusing, a warning is a note; not part of the identity."""
     notify: NotifySpec = NotifySpec()
     tags: dict[str, str] = Field(default_factory=dict)
     """Of the sweep, e.g. `{team: search}`; shown in MLflow and by `sweep list --by team`."""
@@ -417,6 +455,22 @@ class SweepSpec(StrictModel):
                     f"the tag '{name}' is not yours: names must not begin with "
                     f"{' or '.join(RESERVED_TAGS)}"
                 )
+        return value
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _without_reasons(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            return dict.fromkeys(value, NO_REASON)
+        return value
+
+    @field_validator("allow")
+    @classmethod
+    def _known_codes(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, reason in value.items():
+            refuse_unknown(key)
+            if not reason.strip():
+                raise ValueError(f"'{key}' needs a reason")
         return value
 
     @field_validator("serve")
@@ -443,7 +497,7 @@ class SweepSpec(StrictModel):
             )
         return value
 
-    @field_validator("data", "suites")
+    @field_validator("data", "suites", "endpoints")
     @classmethod
     def _safe_names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         for name in value:

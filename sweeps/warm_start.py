@@ -28,6 +28,7 @@ from keepgain.sweeps.search.ledger import Learned, SearchStarted, read_events
 from keepgain.sweeps.search.mixture import MIXTURE
 from keepgain.sweeps.search.objectives import constraints, directions, objectives
 from keepgain.sweeps.search.replay import RunState, SweepState, replay
+from keepgain.sweeps.search.searchable import FILTER, NO_FILTER
 from keepgain.sweeps.search.space import Space
 from keepgain.sweeps.spec import spec_space
 
@@ -179,10 +180,13 @@ def _source_facts(ref: SourceRef) -> str:
 
 def _refuse_other_data(earlier: Earlier, prepared: Prepared, where: str) -> None:
     here = {r.name: _source_facts(r) for r in prepared.source_refs}
+    filtered = {_source_facts(r) for r in prepared.filtered_refs.values()}
     for run in earlier.trials:
         for ref in run.asked.config["sources"]:
             if ref["name"] in here:
                 there, ours = _source_facts(SourceRef.model_validate(ref)), here[ref["name"]]
+                if there in filtered:
+                    continue  # `_difference` looks at what the trial's filter left
                 _same(f"source '{ref['name']}'", there, ours, earlier.name, where)
     digests = {m.digest: m.name for m in earlier.record.models}
     if not any(m.ref.digest in digests for m in prepared.models):
@@ -238,7 +242,8 @@ def _learned(
 
 def _given(run: RunState, space: Space) -> dict[str, Any]:
     """What the trial had, drawn or not, of the parameters that exist for it here."""
-    known = {"duration": 1.0} | flat_params(run.asked.config) | run.asked.params
+    unfiltered = {p.name: NO_FILTER for p in space.parameters if p.name.startswith(f"{FILTER}.")}
+    known = {"duration": 1.0} | unfiltered | flat_params(run.asked.config) | run.asked.params
     params: dict[str, Any] = {}
     for p in space.parameters:
         if p.name in known and p.is_active(params):
@@ -255,6 +260,9 @@ def _difference(there: TrialConfig, here: TrialConfig) -> str | None:
         a, b = (c.mixture.get(source, 0.0) for c in (there, here))
         if abs(a - b) > SHARE_TOLERANCE:
             return f"the share of '{source}' outside the space is {a:g} there and {b:g} here"
+    rows = [{s.name: s.digest for s in c.sources} for c in (there, here)]
+    if other := next((n for n in rows[0].keys() & rows[1].keys() if rows[0][n] != rows[1][n]), ""):
+        return f"rows of '{other}' that a filter leaves out are not the same"
     settings: list[Mapping[str, Any]] = [
         c.model_dump(mode="json", exclude=set(NOT_OF_THE_TRIAL)) for c in (there, here)
     ]

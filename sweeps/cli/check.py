@@ -1,4 +1,4 @@
-"""`sweep check`: the spec and the data, before any spend; nothing is written."""
+"""`sweep check`: the spec and the data, before any spend; nothing is written but `--report`."""
 
 import argparse
 import json
@@ -6,24 +6,38 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK, UserError
-from keepgain.core.units import human_count
-from keepgain.sweeps.check import check
+from keepgain.core.terminal import shown as printable
+from keepgain.core.units import human_count, human_seconds
+from keepgain.sweeps.check import check_sweep, chosen_gates
+from keepgain.sweeps.check_progress import CheckProgress
+from keepgain.sweeps.checked import Checked
 from keepgain.sweeps.cli.common import add_spec
-from keepgain.sweeps.gates.findings import Finding, has_errors, render_finding
+from keepgain.sweeps.data_card import card_lines
+from keepgain.sweeps.gates.findings import (
+    count_findings,
+    has_errors,
+    render_findings,
+    strict,
+)
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.show import ShownRow, render_rows, shown_rows
-from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.spec import LoadedSpec, load_spec
 
 EXAMPLES = """examples:
   sweep check sweep.yaml
   sweep check sweep.yaml --profile smoke
   sweep check sweep.yaml --show 3          # rows as they are trained on, the loss marked
   sweep check sweep.yaml --show 3 --model Qwen3-1.7B
+  sweep check sweep.yaml --strict          # warnings are errors, but for those that `allow:` names
+  sweep check sweep.yaml --only leakage,near_duplicates    # gates or codes; also --skip
+  sweep check sweep.yaml --report data.html
+  sweep check sweep.yaml --against new.jsonl   # what has changed to newer rows; nothing else
   sweep check sweep.yaml --json | jq .findings
-exit code: 0 no errors (warnings are allowed), 2 otherwise
+exit code: 0 no errors (warnings are allowed), 2 otherwise; docs/data-gates.md explains each code
 """
 
 
@@ -47,6 +61,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--model", metavar="NAME", help="of --show: whose tokenizer; default: the first model's"
     )
+    parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    for name, what in (("only", "the only ones to run"), ("skip", "not to run")):
+        parser.add_argument(
+            f"--{name}", type=_names, default=(), metavar="NAMES", help=f"gates or codes {what}"
+        )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write findings and data as one HTML page"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="compare the sweep's rows with newer ones, labelled or not, and check nothing else",
+    )
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="of --against: the data source in whose form the file is; default: of the task",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -54,26 +87,58 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Prints findings and a summary; see `EXAMPLES` for the exit code."""
     loaded = load_spec(args.spec, args.profile)
-    prepared = prepare(loaded, None, _say if not args.json else None)
-    findings = check(prepared)
+    say = _say if not args.json else None
+    if args.against is not None:
+        return _against(args, loaded, CheckProgress(say))
+    gates = chosen_gates(args.only, args.skip)
+    prepared = prepare(loaded, None, say)
+    checked = check_sweep(prepared, progress=CheckProgress(say), gates=gates)
+    if args.strict:
+        checked = checked.model_copy(update={"findings": tuple(strict(checked.findings))})
+    if args.report is not None:
+        from keepgain.sweeps.check_report import write_report
+
+        write_report(checked, args.report)
+        _say(f"written: {args.report}")
     shown = _shown(prepared, args.show, args.model) if args.show > 0 else {}
     if args.json:
-        facts = summary(prepared, findings)
+        facts = summary(prepared, checked)
         if shown:
             facts["shown"] = {n: [row.to_json() for row in rows] for n, rows in shown.items()}
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print(render(prepared, findings, shown, args.model))
-    return EXIT_BAD_INPUT if has_errors(findings) else EXIT_OK
+        print(render(prepared, checked, shown, args.model))
+    return EXIT_BAD_INPUT if has_errors(checked.findings) else EXIT_OK
 
 
-def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
+def _against(args: argparse.Namespace, loaded: LoadedSpec, progress: CheckProgress) -> int:
+    """`--against`: see `EXAMPLES` for the exit code."""
+    from keepgain.sweeps.against import compare, drift_lines
+
+    for option in ("show", "report", "only", "skip"):
+        if getattr(args, option):
+            raise UserError("goes with a whole check, not with --against.", where=f"--{option}")
+    drift, unread = compare(loaded, args.against, args.source, progress)
+    if args.strict:
+        drift = drift.model_copy(update={"findings": tuple(strict(drift.findings))})
+    if args.json:
+        facts = {"schema": 1, "against": str(args.against), "answers_not_read": unread}
+        print(json.dumps(facts | drift.model_dump(mode="json"), indent=2, ensure_ascii=False))
+    else:
+        if unread is not None:
+            _say(f"answers are not read: {unread}")
+        lines = [*render_findings(drift.findings), "", *drift_lines(drift), ""]
+        print("\n".join(printable(x) for x in [*lines, count_findings(drift.findings)]))
+    return EXIT_BAD_INPUT if has_errors(drift.findings) else EXIT_OK
+
+
+def summary(prepared: Prepared, checked: Checked) -> dict[str, Any]:
     """All that check knows, as plain data."""
     models = [m.ref.name for m in prepared.models]
     return {
         "schema": 1,
         "sweep": prepared.sweep_id,
-        "findings": [f.model_dump(mode="json") for f in findings],
+        "findings": [f.model_dump(mode="json") for f in checked.findings],
         "models": [m.model_dump(mode="json") for m in prepared.model_infos],
         "sources": [
             {
@@ -84,6 +149,11 @@ def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
                     "train": len(s.train.rows),
                     "validation": len(s.validation.rows),
                     "test": len(s.test.rows),
+                },
+                "filters": {
+                    v.name: {"rows": int(v.kept.sum()), "left_out": v.counts, "note": v.note}
+                    for v in prepared.variants.values()
+                    if v.source.name == s.name
                 },
                 "train_tokens": {
                     m: prepared.token_stats[m, f"{s.name}/train"].tokens for m in models
@@ -107,12 +177,14 @@ def summary(prepared: Prepared, findings: list[Finding]) -> dict[str, Any]:
         ],
         "budget": {"amount": prepared.budget, "unit": prepared.budget_unit},
         "reference_arms": [arm.label for arm in prepared.arms],
+        "data_card": checked.card.model_dump(mode="json"),
+        "seconds": round(checked.seconds, 3),
     }
 
 
 def render(
     prepared: Prepared,
-    findings: list[Finding],
+    checked: Checked,
     shown: Mapping[str, list[ShownRow]] | None = None,
     model: str | None = None,
 ) -> str:
@@ -122,13 +194,14 @@ def render(
         shown: Source → rows to print.
         model: Whose tokens they are; None: the first model's.
     """
-    facts = summary(prepared, findings)
-    errors = sum(f.severity == "error" for f in findings)
-    lines = [*map(render_finding, findings), ""] if findings else []
+    facts = summary(prepared, checked)
+    lines = [printable(text) for text in render_findings(checked.findings)]
+    lines += [""] if lines else []
     lines.append(f"sweep {prepared.sweep_id}")
     for base in facts["models"]:
         lines.append(f"  model   {base['name']:<16} {human_count(base['parameters'])} parameters")
     lines += [_source_line(prepared, source) for source in facts["sources"]]
+    lines += [f"  filter  {v.source.name:<16} {v.said}" for v in prepared.variants.values()]
     for suite in facts["suites"]:
         items = suite["items"]
         lines.append(
@@ -149,8 +222,9 @@ def render(
         width = shutil.get_terminal_size((100, 24)).columns
         lines += ["", render_rows(title, rows, colour, width)]
     lines += [""] if shown else []
-    warnings = len(findings) - errors
-    lines.append(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    lines += [*(f"  {line}" for line in card_lines(checked.card)), ""]
+    lines.append(f"checked in {human_seconds(checked.seconds)}")
+    lines.append(count_findings(checked.findings))
     return "\n".join(lines)
 
 
@@ -190,6 +264,10 @@ def _shown(prepared: Prepared, count: int, model: str | None) -> dict[str, list[
         s.name: shown_rows(s, of, training.max_length, training.loss, count)
         for s in prepared.sources.values()
     }
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _say(line: str) -> None:

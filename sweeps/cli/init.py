@@ -1,10 +1,10 @@
 """`sweep init`: writes a commented sweep.yaml that `sweep check` accepts as it is."""
 
 import argparse
-import json
 import os
 import re
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +12,17 @@ from keepgain.core.config import Scorer
 from keepgain.core.errors import EXIT_OK, UserError
 from keepgain.core.formats import ALIASES, RowFile, read_row_file, records
 from keepgain.core.scorers import SCORERS
-from keepgain.core.yaml_io import parse_yaml
 from keepgain.sweeps.base_models import HUB_ID
+from keepgain.sweeps.draft import draft_rules, quoted, survey
 from keepgain.sweeps.spec import load_spec
-from keepgain.sweeps.spec_models import SWEEP_NAME_LENGTH
+from keepgain.sweeps.spec_models import NAME, SWEEP_NAME_LENGTH
 
 EXAMPLES = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
   sweep init --model ./models/small --data tickets.jsonl \\
       --general general.jsonl --general-eval general_eval.jsonl --name ticket-routing
+  sweep init --model ./models/small --from-data tickets.jsonl       # with a data_spec drafted
+  sweep init --model ./models/small --from-data train.jsonl validation.jsonl test.jsonl
 rows of --data: {"prompt", "answer"}, {"messages"}, Alpaca or ShareGPT, one JSON object a line
 """
 OTHER: dict[Scorer, Scorer] = {
@@ -38,6 +40,12 @@ OFFERED = tuple(
 FEW_LABELS = 20
 ROWS_OF_A_LABEL = 10
 """At most so many different answers, and on average at least so many rows of each, are classes."""
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+"""Split → words of a file's name that stand for it."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,15 @@ class Choices:
 
     name: str
     models: tuple[str, ...]
-    data: str
+    data: dict[str, str]
+    """Of the task: `path`, or each split, and its file."""
     scorer: Scorer
+    others: dict[str, str]
+    """Further sources of rows of the task, and their files."""
     general: str | None = None
     general_eval: str | None = None
+    rules: str = ""
+    """The block `data_spec`."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,7 +77,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--model", action="append", required=True, metavar="M", help="folder or hub id; repeatable"
     )
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="rows of the task")
+    rows = parser.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--data", type=Path, metavar="FILE", help="rows of the task")
+    rows.add_argument(
+        "--from-data",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="as --data, and drafts what rows are to be like (data_spec) from them; several files: "
+        "named as train, validation and test, or further sources",
+    )
     parser.add_argument(
         "--general", type=Path, metavar="FILE", help="general rows to replay in training"
     )
@@ -93,21 +115,31 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("the file is there already.", where=str(out), hint="Replace it: --force.")
     if not out.parent.is_dir():
         raise UserError("no such folder.", where=str(out.parent), hint="Create it first.")
-    file = read_row_file(args.data, choices=_with_choices(args.data, args.scorer))
+    files: list[Path] = args.from_data or [args.data]
+    task, others = _layout(files)
+    first = next(iter(task.values()))
+    choices_wanted = _with_choices(first, args.scorer)
+    file = read_row_file(first, choices=choices_wanted)
     scorer, reason = choose_scorer(file, args.scorer)
+    rules = ""
+    if args.from_data:
+        sources = {"task": list(task.values())} | {n: [path] for n, path in others.items()}
+        rules = draft_rules(survey(files, choices_wanted), sources)
     general = None if args.general is None else read_row_file(args.general)
     evaluated = None if args.general_eval is None else read_row_file(args.general_eval)
     choices = Choices(
-        name=args.name or _name_from(args.data),
+        name=args.name or _name_from(first),
         models=tuple(_model_as_written(m, out.parent) for m in args.model),
-        data=_as_written(args.data, out.parent),
+        data={key: _as_written(path, out.parent) for key, path in task.items()},
         scorer=scorer,
+        others={name: _as_written(path, out.parent) for name, path in others.items()},
         general=None if general is None else _as_written(args.general, out.parent),
         general_eval=None if evaluated is None else _as_written(args.general_eval, out.parent),
+        rules=rules,
     )
     _write_checked(out, spec_text(choices))
     print(
-        f"wrote {out}: {len(file.rows)} rows of {args.data} "
+        f"wrote {out}: {len(file.rows)} rows of {first} "
         f"read as {file.format}; the task is scored by {scorer} ({reason})"
     )
     if general is None and evaluated is None:
@@ -150,18 +182,24 @@ def spec_text(choices: Choices) -> str:
     """The file: short enough to be read, every line with what it means."""
     c = choices
     forgetting_from, lines = _forgetting(c)
+    task = ", ".join(f"{key}: {quoted(path)}" for key, path in c.data.items())
+    auto = ", split: auto" if "path" in c.data else ""
+    how = "  # 80/10/10 into train/validation/test by a hash of the question\n" if auto else ""
+    others = "".join(
+        f"  {name}: {{path: {quoted(path)}, role: task}}\n" for name, path in c.others.items()
+    )
     replay = c.general is not None
-    mixture = "  mixture: {task: [0.5, 1], general: [0, 0.5]}   # shares of the training tokens\n"
+    shares = ["task: [0.5, 1]", *(f"{name}: [0, 0.5]" for name in c.others), "general: [0, 0.5]"]
+    mixture = f"  mixture: {{{', '.join(shares)}}}   # shares of the training tokens\n"
     measured = c.general is not None or c.general_eval is not None
     limit = ", max_forgetting: 0.05" if measured else ""
     return f"""\
 # Which model size and settings to fine-tune with. Check it: sweep check; run it: sweep run
-name: {_quoted(c.name)}
-models: [{", ".join(_quoted(m) for m in c.models)}]   # folders or Hugging Face ids
+name: {quoted(c.name)}
+models: [{", ".join(quoted(m) for m in c.models)}]   # folders or Hugging Face ids
 data:
-  # 80/10/10 into train/validation/test by a hash of the question
-  task: {{path: {_quoted(c.data)}, role: task, split: auto}}
-{forgetting_from}suites:
+{how}  task: {{{task}, role: task{auto}}}
+{others}{forgetting_from}suites:
   gain: {{from: task, scorer: {c.scorer}}}   # or {OTHER.get(c.scorer, "bits_per_byte")}
 {lines}space:
   method: [full, lora]
@@ -176,9 +214,43 @@ confirm: {{finalists: 4, seeds: 3}}   # retrained with fresh seeds before the te
 # The smallest model within `delta` of the largest is adequate; `cost` is shown beside it.
 question: {{delta: 0.02{limit}, cost: parameters}}
 # prices: {{gpu_hour_usd: 2.5}}         # then `cost: usd_per_million_tokens` works
+{c.rules}\
 profiles:                              # sweep run --profile smoke: a first, small look
   smoke: {{training.epochs: 1, search.trials_per_model: 3, confirm: {{finalists: 1, seeds: 2}}}}
 """
+
+
+def _layout(files: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Files of the task by their keys in the spec, and further sources by their names.
+
+    Raises:
+        UserError: Some splits are named and not all, or two files would have one name.
+    """
+    splits = {split: path for path in files if (split := _split_of(path)) is not None}
+    if len(files) > 1 and len(splits) == len(files):
+        if missing := SPLIT_WORDS.keys() - splits.keys():
+            raise UserError(
+                f"by their names the files are splits, and there is no {' and no '.join(missing)}.",
+                where=", ".join(map(str, files)),
+                hint="Give train, validation and test, or one file, which is split.",
+            )
+        return {split: splits[split] for split in SPLIT_WORDS}, {}
+    others: dict[str, Path] = {}
+    for path in files[1:]:
+        name = _name_from(path).replace(".", "-")[:40]
+        if name in ("task", "general", *others) or not NAME.fullmatch(name):
+            raise UserError(
+                f"a source cannot be named '{name}' after its file.",
+                where=str(path),
+                hint="Rename the file.",
+            )
+        others[name] = path
+    return {"path": files[0]}, others
+
+
+def _split_of(path: Path) -> str | None:
+    words = re.split(r"[^a-z]+", path.name.lower())
+    return next((s for s, known in SPLIT_WORDS.items() if set(words) & set(known)), None)
 
 
 def _forgetting(c: Choices) -> tuple[str, str]:
@@ -192,8 +264,8 @@ def _forgetting(c: Choices) -> tuple[str, str]:
     source = ""
     if c.general is not None:
         split = "" if c.general_eval else ", split: auto"
-        source = f"  general: {{path: {_quoted(c.general)}, role: replay{split}}}\n"
-    origin = f"path: {_quoted(c.general_eval)}" if c.general_eval else "from: general"
+        source = f"  general: {{path: {quoted(c.general)}, role: replay{split}}}\n"
+    origin = f"path: {quoted(c.general_eval)}" if c.general_eval else "from: general"
     return source, f"  forgetting: {{{origin}, scorer: bits_per_byte}}   # of any tokenizer\n"
 
 
@@ -220,17 +292,6 @@ def _as_written(path: Path, folder: Path) -> str:
     if path.is_absolute() or str(path).startswith("~"):
         return str(path)
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _quoted(text: str) -> str:
-    """As YAML inside braces; quoted only where it would be read as something else."""
-    if re.fullmatch(r"[A-Za-z0-9_./~-]+", text):
-        try:
-            if parse_yaml(f"value: {text}", "")[0]["value"] == text:
-                return text
-        except UserError:
-            pass
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _write_checked(out: Path, text: str) -> None:

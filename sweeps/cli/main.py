@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from keepgain.core.command_line import parser_of, run_command
 
 COMMANDS = (
-    "init", "doctor", "check", "plan", "run", "submit", "list", "status", "stop", "pause", "add",
-    "logs", "export", "promote", "prune", "repair", "ui", "import_",
+    "init", "doctor", "check", "clean", "augment", "plan", "run", "submit", "list", "status",
+    "stop", "pause", "add", "logs", "export", "promote", "rescore", "prune", "repair", "ui",
+    "import_",
 )  # fmt: skip
 
 EPILOG = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl
   sweep doctor                    # this machine, or a cluster's nodes: what is wrong, and its fix
   sweep check sweep.yaml          # the data and the spec, before any spend
+  sweep clean sweep.yaml --to cleaned   # repaired rows in new files, with a log
+  sweep augment sweep.yaml --source tickets --by paraphrase --to more.jsonl   # for review
   sweep plan sweep.yaml           # trials, tokens, memory, time
   sweep run sweep.yaml            # run it; run it again to continue it
   sweep status last               # what is done, what failed and why
@@ -30,6 +33,7 @@ EPILOG = """examples:
   analyze last                    # which model size and settings to use
   sweep export last --to model    # the model that it decided for, with a model card
   sweep promote last              # the same into MLflow's model registry, as `champion`
+  sweep rescore last --suite new.jsonl   # the model on newer test items: is it time for a new one?
   sweep prune last --dry-run      # large files that a decided sweep need not keep
   sweep submit sweep.yaml --address http://HOST:8265 --store /shared/keepgain   # on a Ray cluster
 """

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_BAD_INPUT, EXIT_OK, UserError
 from keepgain.core.store.location import resolve_store
-from keepgain.sweeps.check import check
+from keepgain.sweeps.check import check_sweep
+from keepgain.sweeps.check_progress import CheckProgress
+from keepgain.sweeps.checked import read_checked
 from keepgain.sweeps.cli.common import add_spec, add_store
 from keepgain.sweeps.gates.findings import has_errors, render_finding
 from keepgain.sweeps.prepare import Prepared, prepare
@@ -56,14 +58,17 @@ def run(args: argparse.Namespace) -> int:
     if args.tflops is not None and not args.tflops > 0:
         raise UserError(f"--tflops must be positive (given: {args.tflops:g}).")
     prepared = prepare(load_spec(args.spec, args.profile), None, store_text=args.store)
-    findings = check(prepared)
+    store = resolve_store(args.store, create=True, make=False)
+    known = read_checked(store.sweep_folder(prepared.sweep_id))
+    progress = CheckProgress(None if args.json else _say)
+    findings = check_sweep(prepared, progress=progress, known=known).findings
+    shown = ("error",) if args.json else ("error", "warning")
     for finding in findings:
-        if finding.severity == "error" or not args.json:
-            print(render_finding(finding), file=sys.stderr)
+        if finding.severity in shown:
+            _say(render_finding(finding))
     if has_errors(findings):
         return EXIT_BAD_INPUT
     _check_warm_start(args, prepared)
-    store = resolve_store(args.store, create=True, make=False)
     plan = make_plan(
         prepared,
         measured=_measured(args, prepared),

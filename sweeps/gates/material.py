@@ -28,6 +28,8 @@ class RowSet:
     """Fields of the rows that are not content, e.g. `annotator`, `date`, `language`."""
     source: str | None = None
     """Data source that the rows come from; None: a suite's own file."""
+    made_from: str | None = None
+    """Source whose rows these are copies of, on purpose: augmentation, paraphrase."""
 
     @property
     def name(self) -> str:

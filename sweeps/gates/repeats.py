@@ -1,7 +1,7 @@
 """How often the rows of a source are drawn: repeated rows are worth less and less."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keepgain.core.config import BudgetUnit, SourceRef
 from keepgain.sweeps.gates.findings import Finding
@@ -21,6 +21,8 @@ class Case:
     budget: int
     rows: int | None = None
     """Rows used of each task source; None: all."""
+    filtered: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Source → rows and tokens that a filter leaves of it."""
 
 
 def check_repeats(
@@ -56,16 +58,18 @@ def repeats(
 ) -> dict[str, float]:
     """Source → how often a row of it is drawn on average; `tokens` as in `check_repeats`."""
     total = float(case.budget)
-    length = {r.name: tokens[r.name] / r.rows for r in refs}
+    size = {r.name: case.filtered.get(r.name, (r.rows, tokens[r.name])) for r in refs}
+    length = {name: whole / count for name, (count, whole) in size.items()}
     if unit == "examples":  # shares are of tokens: rows drawn are share * total / length
         total /= sum(share / length[name] for name, share in case.shares.items())
-    rows = {r.name: case.rows if case.rows and r.role == "task" else r.rows for r in refs}
+    rows = {r.name: case.rows if case.rows and r.role == "task" else size[r.name][0] for r in refs}
     return {n: share * total / (rows[n] * length[n]) for n, share in case.shares.items()}
 
 
 def _finding(ref: SourceRef, times: float, case: Case, limit: float, unit: BudgetUnit) -> Finding:
     share = f"{case.shares[ref.name]:.3g} of {case.budget:,} {unit}"
-    rows = case.rows if case.rows and ref.role == "task" else ref.rows
+    left, _ = case.filtered.get(ref.name, (ref.rows, 0))
+    rows = case.rows if case.rows and ref.role == "task" else left
     under = f" with {case.setting}" if case.setting else ""
     about = "at least" if ref.answers else "about"  # answers may be shorter than they may be
     return Finding(

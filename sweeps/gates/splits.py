@@ -1,45 +1,56 @@
 """Rows that stand on both sides of a split: what is scored must not have been trained on."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from keepgain.core.rows import Row
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
-from keepgain.sweeps.gates.material import RowSet, normalised
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.scan import Array, Arrays, scan_sets
+from keepgain.sweeps.gates.shingles import Hashes, Ints, normal, text_hash
 
 
-def check_splits(sets: Sequence[RowSet]) -> list[Finding]:
+def check_splits(
+    sets: Sequence[RowSet], measured: Mapping[str, Arrays] | None = None
+) -> list[Finding]:
     """Training rows against items of both splits, and validation against test items.
 
     Rows are the same if what comes before the answer is. An exact copy is an error, a copy up to
     white space and case a warning.
+
+    Args:
+        sets: All of them.
+        measured: Label → what `QuestionProbe` measured; None: it is asked here.
     """
     train = [s for s in sets if s.part == "train"]
     validation = [s for s in sets if s.part == "validation"]
     test = [s for s in sets if s.part == "test"]
     pairs = [(a, b) for a in train for b in (*validation, *test)]
     pairs += [(a, b) for a in validation for b in test]
-    asked = {s.label: _asked(s) for s in sets}
+    asked = _asked(sets, measured)
     findings = []
     for a, b in pairs:
         (exact_a, rough_a), (exact_b, rough_b) = asked[a.label], asked[b.label]
         if same := _common(exact_a, exact_b):
             findings.append(_finding(a, b, same, len(exact_b.keys), exact=True))
-        elif near := _common(rough_a, rough_b):
+        copied = {j for _, j in same}
+        if near := [(i, j) for i, j in _common(rough_a, rough_b) if j not in copied]:
             findings.append(_finding(a, b, near, len(rough_b.keys), exact=False))
     return findings
 
 
-def check_duplicates(sets: Sequence[RowSet]) -> list[Finding]:
-    """Items that a suite asks twice: they count as one piece of evidence, not as two."""
+def check_duplicates(
+    sets: Sequence[RowSet], measured: Mapping[str, Arrays] | None = None
+) -> list[Finding]:
+    """Items that a suite asks twice: they count as one piece of evidence, not as two. Arguments as
+    of `check_splits`."""
     findings = []
-    for items in sets:
-        if items.part == "train":
-            continue
-        asked, _ = _asked(items)
+    suites = [s for s in sets if s.part != "train"]
+    of_label = _asked(suites, measured)
+    for items in suites:
+        asked, _ = of_label[items.label]
         surplus = len(items.rows) - len(asked.keys)
         if surplus:
             findings.append(
@@ -56,31 +67,47 @@ def check_duplicates(sets: Sequence[RowSet]) -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class _Questions:
-    """Each question once, by its hash: 24 bytes a row, where the texts may not fit into memory."""
+class QuestionProbe:
+    """Hashes of each row's question: 16 bytes a row, where the texts may not fit into memory."""
 
-    keys: npt.NDArray[np.bytes_]
+    name: str = "questions"
+
+    def measure(self, rows: Sequence[Row]) -> Mapping[str, Array]:
+        """`exact`: of the question as it is; `rough`: up to the form of characters, white space and
+        case."""
+        asked = [row.question() for row in rows]
+        return {
+            "exact": np.array([text_hash(q) for q in asked], dtype=np.uint64),
+            "rough": np.array([text_hash(normal(q)) for q in asked], dtype=np.uint64),
+        }
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """Each question once."""
+
+    keys: Hashes
     """Ascending, of shape [questions]."""
-    first: npt.NDArray[np.int64]
+    first: Ints
     """Position of the first row that asks it."""
-    of_row: npt.NDArray[np.int64]
+    of_row: Ints
     """Place in `keys` of each row's question, of shape [rows]."""
 
 
-def _asked(rows: RowSet) -> tuple[_Questions, _Questions]:
-    """The questions as they are, and up to white space and case."""
-    exact, rough = (np.empty(len(rows.rows), dtype="S16") for _ in range(2))
-    for i, row in enumerate(rows.rows):
-        question = row.question()
-        exact[i], rough[i] = _hash(question), _hash(normalised(question))
-    return _distinct(exact), _distinct(rough)
+def _asked(
+    sets: Sequence[RowSet], measured: Mapping[str, Arrays] | None
+) -> dict[str, tuple[_Questions, _Questions]]:
+    """Label → the questions as they are, and up to white space and case."""
+    if measured is None:
+        probe = QuestionProbe()
+        measured = {label: m[probe.name] for label, m in scan_sets(sets, [probe]).items()}
+    return {
+        s.label: (_distinct(measured[s.label]["exact"]), _distinct(measured[s.label]["rough"]))
+        for s in sets
+    }
 
 
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()[:16]
-
-
-def _distinct(keys: npt.NDArray[np.bytes_]) -> _Questions:
+def _distinct(keys: Hashes) -> _Questions:
     return _Questions(*np.unique(keys, return_index=True, return_inverse=True))
 
 

@@ -22,6 +22,11 @@ def detectable_difference(items: int, discordance: float = ASSUMED_DISCORDANCE) 
     return _POWER_FACTOR * math.sqrt(discordance / items)
 
 
+def items_needed(difference: float, discordance: float = ASSUMED_DISCORDANCE) -> int:
+    """Items that resolve it: the inverse of `detectable_difference`."""
+    return math.ceil(discordance * (_POWER_FACTOR / difference) ** 2)
+
+
 def check_suites(sets: Sequence[RowSet], max_forgetting: float | None) -> list[Finding]:
     """Findings on the suites as a whole and on each split of each."""
     suites = [s for s in sets if s.measures is not None]
@@ -85,7 +90,7 @@ def _few_items(suite: RowSet) -> list[Finding]:
     if count >= FEW_ITEMS:
         return []
     message = f"{count} items are few."
-    if _is_share(suite) and count:
+    if is_share(suite) and count:
         points = 100 * detectable_difference(count)
         message += (
             f" Differences below about {points:.0f} points will not be resolved (80 % power, if "
@@ -94,7 +99,7 @@ def _few_items(suite: RowSet) -> list[Finding]:
     return [
         Finding(
             code="few_items",
-            severity="warning" if count else "error",
+            severity=("note" if suite.measures == "behaviour" else "warning") if count else "error",
             where=suite.label,
             message=message,
             hint=f"Have at least {FEW_ITEMS} items in each split.",
@@ -102,7 +107,7 @@ def _few_items(suite: RowSet) -> list[Finding]:
     ]
 
 
-def _is_share(suite: RowSet) -> bool:
+def is_share(suite: RowSet) -> bool:
     """True if its items are right or wrong."""
     return suite.scorer is not None and metric_of(suite.scorer).unit == SHARE
 

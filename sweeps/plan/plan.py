@@ -51,6 +51,8 @@ class Plan(StrictModel):
     gpu_hours: float
     usd: float | None
     """Expected, at `prices.gpu_hour_usd`; None: no price in the spec, or no GPU is used."""
+    filters: tuple[str, ...] = ()
+    """What filters of sources leave, in words."""
     limits: tuple[str, ...]
     """What `limits:` mean for the search, in words."""
     memory_available_bytes: int | None
@@ -125,6 +127,7 @@ def make_plan(
         cpu_hours=hours * slots.cpus_per_trial,
         gpu_hours=hours * hardware.gpus,
         usd=_usd(prepared, hours * hardware.gpus),
+        filters=tuple(f"{v.source.name} {v.said}" for v in prepared.variants.values()),
         limits=_limits(prepared, search, hardware.gpus),
         memory_available_bytes=available,
         disk=disk,

@@ -34,6 +34,7 @@ def render_plan(plan: Plan) -> str:
     spread = "" if low == high else f" ({low} to {high})"
     lines.append(f"time    about {human_seconds(plan.expected.seconds)}{spread}, with Ray's start")
     lines.append(f"money   {_money(plan)}")
+    lines += [f"filter  {text}" for text in plan.filters]
     lines += plan.limits
     if plan.memory_available_bytes is not None:
         kind = "a GPU" if plan.gpus_per_trial else "this machine"

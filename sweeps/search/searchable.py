@@ -2,7 +2,8 @@
 
 Values are checked against the field of `TrialConfig` that they will fill, so that what a space
 allows is by construction what a trial accepts. Some names stand for several fields: `duration` for
-the budget and its rungs, `replay_share` and `synthetic_share` for the mixture.
+the budget and its rungs; `replay_share`, `synthetic_share` and `repeat_limit.SOURCE` for the
+mixture; `filter.SOURCE` for the rows of a source.
 """
 
 import difflib
@@ -51,6 +52,11 @@ REPLAY_SHARE = "replay_share"
 """Of all training tokens: what goes to sources of role replay."""
 SYNTHETIC_SHARE = "synthetic_share"
 """Of the other training tokens: what goes to sources of role synthetic."""
+FILTER = "filter"
+"""`filter.SOURCE`: which rows of a source are left out, by the name of a filter."""
+NO_FILTER = "none"
+REPEAT_LIMIT = "repeat_limit"
+"""`repeat_limit.SOURCE`: how often a row of it may be drawn on average."""
 
 SEARCHABLE: dict[str, TypeAdapter[Any]] = {
     **{
@@ -87,6 +93,11 @@ SEARCHABLE: dict[str, TypeAdapter[Any]] = {
 budget, `rows` the size of a nested subset of each task source (see `TrialConfig.rows`)."""
 
 
+OF_SOURCE: dict[str, TypeAdapter[Any]] = {
+    FILTER: TypeAdapter(str),
+    REPEAT_LIMIT: TypeAdapter(Positive),
+}
+"""What `NAME.SOURCE` sets."""
 _OF_TRAINER = re.compile(r"trainer\.(?!path$)[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _PLAIN: TypeAdapter[Any] = TypeAdapter(bool | int | float | str)
 
@@ -94,6 +105,9 @@ _PLAIN: TypeAdapter[Any] = TypeAdapter(bool | int | float | str)
 def setting_type(name: str) -> TypeAdapter[Any] | None:
     """What a setting accepts; None for a name that cannot be searched. `trainer.NAME` is a setting
     of the user's own trainer: any plain value."""
+    kind, _, source = name.partition(".")
+    if source and kind in OF_SOURCE:
+        return OF_SOURCE[kind]
     return _PLAIN if _OF_TRAINER.fullmatch(name) else SEARCHABLE.get(name)
 
 

@@ -23,6 +23,7 @@ from keepgain.sweeps.search.dimensions import Dimension, Fixed
 from keepgain.sweeps.search.forms import parse_dimension
 from keepgain.sweeps.search.mixture import MIXTURE, Mixture, parse_mixture
 from keepgain.sweeps.search.searchable import (
+    OF_SOURCE,
     REPLAY_SHARE,
     SEARCHABLE,
     SYNTHETIC_SHARE,
@@ -205,7 +206,8 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
         mixture: {tickets: [0.5, 1], general: [0, 0.5]}       shares of the training tokens
 
     In place of `mixture`, `replay_share` (of all tokens) and `synthetic_share` (of the others) are
-    parameters like any other; `sweeps.shares` makes a mixture of them.
+    parameters like any other; `sweeps.shares` makes a mixture of them. `filter.SOURCE` chooses a
+    filter of the source by its name, `repeat_limit.SOURCE` caps its share.
 
     `lora.*` exists only where the method is `lora`, whether the file says so or not; a condition
     that says otherwise is refused. A source that `mixture` leaves out gets 0; without `mixture` the
@@ -239,8 +241,12 @@ def parse_space(raw: Any, *, sources: Sequence[str], where: str) -> Space:
             continue
         here = f"{where}:space.{name}"
         if setting_type(name) is None:
-            hint = nearest(name, [*SEARCHABLE, MIXTURE])
+            hint = nearest(name, [*SEARCHABLE, MIXTURE, *(f"{n}.SOURCE" for n in OF_SOURCE)])
             raise UserError(f"unknown parameter '{name}'.", where=here, hint=hint)
+        kind, _, source = name.partition(".")
+        if kind in OF_SOURCE and source not in sources:
+            hint = f"Known sources: {', '.join(sources)}."
+            raise UserError(f"unknown source '{source}'.", where=here, hint=hint)
         dimensions[name], conditions[name] = parse_dimension(name, raw[name], here)
     parameters = {
         name: Parameter(

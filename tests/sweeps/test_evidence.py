@@ -62,6 +62,7 @@ def test_losses_are_kept_of_those_runs_alone(evidence: Evidence) -> None:
 def test_the_record_says_how_trials_were_stopped_and_what_was_searched(evidence: Evidence) -> None:
     assert evidence.sweep.stopping == Stopping(keep=0.34, grace=0.1)
     drawn = next(r for r in evidence.sweep.runs if r.stage is Stage.SEARCH)
+    assert evidence.sweep.roles == {"tickets": "task", "general": "replay"}
     names = {d.name for d in evidence.sweep.space}
     assert "learning_rate" in names and names <= set(drawn.params) | {"lora.rank"}
     assert evidence.sweep.planned_looks == () and evidence.sweep.looks == ()

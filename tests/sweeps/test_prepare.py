@@ -85,6 +85,17 @@ def test_an_edited_spec_is_a_new_sweep(
     assert (ids[0] == ids[1]) is same_trial
 
 
+def test_the_threshold_of_rescoring_is_no_part_of_the_sweep(world: Path, tmp_path: Path) -> None:
+    asked = "question: {delta: 0.02, max_forgetting: 0.03, cost: usd_per_million_tokens}"
+    given = asked.replace("delta", "rescore_drop: 0.1, delta")
+    assert (
+        prepared_with(tmp_path / "a", asked, given).sweep_id
+        == prepare(load_spec(world), None).sweep_id
+    )
+    alone = prepared_with(tmp_path / "b", asked, "question: {rescore_drop: 0.1}")
+    assert alone.sweep_id == prepared_with(tmp_path / "c", asked, "").sweep_id
+
+
 def test_splits_are_disjoint_and_about_80_10_10(world: Path) -> None:
     source = prepare(load_spec(world), None).sources["tickets"]
     parts = [{r.question() for r in p.rows} for p in (source.train, source.validation, source.test)]

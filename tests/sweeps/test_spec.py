@@ -132,7 +132,10 @@ MALFORMED: list[tuple[str, str, str, str]] = [
     (PLACE, PROXY.format("gain", "behaviour") + GAIN_2 + PLACE, "suites.gain_2", "has none"),
     (END, "reference_arms: [{few_shot: 0}]\n" + END, "reference_arms.0.few_shot", "1"),
     (END, "reference_arms: [{}]\n" + END, "reference_arms.0", "exactly one"),
-    (END, "allow: [everything]\n" + END, "allow.0", "split_overlap"),
+    (END, "allow: [split_overlaps]\n" + END, "allow", "nearest is 'split_overlap'"),
+    (END, "allow: {few_item@gain: so}\n" + END, "allow", "nearest is 'few_items'"),
+    (END, "allow: {few_items: ' '}\n" + END, "allow", "needs a reason"),
+    (END, "allow: {too_few_resources: so}\n" + END, "allow", "No trial could start"),
     (SMOKE, "    search: {trials: 4}", "search.trials", "unknown key"),
     ("profiles:\n", "profiles: 3\nxx:\n", "profiles", "map names"),
 ]  # fmt: skip

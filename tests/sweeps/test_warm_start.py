@@ -106,6 +106,18 @@ def test_a_parameter_that_was_fixed_is_filled_in(made: tuple[Path, Sweep], warm:
     assert [(t.params["batch_size"], t.params["duration"]) for t in found["m1"]] == [(16, 1.0)] * 3
 
 
+def test_trials_of_whole_sources_are_trials_without_a_filter(
+    made: tuple[Path, Sweep], warm: Path
+) -> None:
+    filters = ("role: replay", "role: replay, filters: {few: {max_words: 3}, all: {min_words: 1}}")
+    choice = ("  mixture:", "  filter.general: [none, few]\n  mixture:")
+    found = learned_trials(prepared(warm, filters, choice), made[1].folder.parent, print)
+    assert [t.params["filter.general"] for t in found["m0"]] == ["none"] * TRIALS
+    with pytest.raises(UserError, match=r"could be one of this sweep .*filter\.general = 'none'"):
+        fixed = ("filter.general: [none, few]", "filter.general: all")
+        learned_trials(prepared(warm, fixed), made[1].folder.parent, print)
+
+
 def test_trials_outside_a_narrower_space_are_left_out(made: tuple[Path, Sweep], warm: Path) -> None:
     said: list[str] = []
     rates = sorted(r.asked.params["learning_rate"] for r in made[1].by_stage(Stage.SEARCH))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -22,7 +23,9 @@ from keepgain.core.store.names import (
     TAG_SWEEP,
 )
 from keepgain.sweeps.search.ledger import StageFinished
+from keepgain.sweeps.served import SCORES_OF
 from tests.sweeps.e2e.world import (
+    QUICKSTART,
     Done,
     Swept,
     item_scores,
@@ -390,6 +393,42 @@ def test_an_edited_spec_reuses_finished_trials_and_counts_the_opening(finished: 
 
 
 @pytest.mark.fault("M43")
+@pytest.mark.processes
+def test_newer_items_are_scored_as_the_old_ones_were_and_kept_apart(
+    finished: Swept, tmp_path: Path
+) -> None:
+    before = finished.events()
+    run_of = next(r for r in finished.state().runs.values() if r.asked.stage is Stage.CONFIRM)
+    rows = (QUICKSTART / "data" / "far_test.jsonl").read_text(encoding="utf-8").splitlines()
+    new = tmp_path / "new.jsonl"
+    new.write_text("\n".join(rows[30:110]) + "\n", encoding="utf-8")  # the first 30 are old ones
+    words = ("rescore", finished.id, "--suite", new, "--model", run_of.run_key, "--json")
+    found = json_of(finished.sweep(*words))
+    assert (found["run_key"], found["scored_now"], found["opened"]) == (run_of.run_key, True, 1)
+    assert (found["old"]["items"], found["new"]["items"]) == (60, 80)
+    assert (found["shared_items"], found["threshold"]) == (30, 0.05)
+    (place,) = (finished.folder / "rescores").iterdir()
+    record = json.loads((place / "rescore.json").read_text())
+    ((_, scored),) = read_items(place / record["items"]["tuned"])
+    now = dict(zip(scored.item_ids.tolist(), scored.values.tolist(), strict=True))
+    assert np.mean(list(now.values())) == pytest.approx(found["new"]["tuned"]["value"])
+    test = next(
+        r for r in finished.state().runs.values()
+        if r.asked.stage is Stage.TEST and r.asked.params[SCORES_OF] == run_of.run_key
+    )  # fmt: skip
+    assert test.last_report is not None
+    old = next(
+        s for _, s in read_items(finished.folder / test.last_report.items_path) if s.suite == "gain"
+    )
+    then = dict(zip(old.item_ids.tolist(), old.values.tolist(), strict=True))
+    assert {i: now[i] for i in then.keys() & now.keys()} == {
+        i: then[i] for i in then.keys() & now.keys()
+    }
+    again = json_of(finished.sweep(*words))
+    assert not again["scored_now"] and again["new"] == found["new"]
+    assert finished.events() == before
+
+
 def test_an_unknown_sweep_names_the_store_and_the_nearest_ids(finished: Swept) -> None:
     wrong = finished.id[:-1] + ("0" if finished.id[-1] != "0" else "1")
     for command in (("sweep", "status"), ("analyze",)):

@@ -12,7 +12,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.record import Question
 from keepgain.core.rows import Row
 from keepgain.sweeps.check import check
-from keepgain.sweeps.gates.findings import Finding, allow, has_errors, render_finding
+from keepgain.sweeps.gates.findings import Finding, has_errors, render_finding
 from keepgain.sweeps.gates.groups import check_groups
 from keepgain.sweeps.gates.lengths import check_lengths
 from keepgain.sweeps.gates.material import RowSet
@@ -143,13 +143,6 @@ def test_items_asked_twice_are_counted() -> None:
     (finding,) = check_duplicates([items("test", ["a", "b", "a", "a"])])
     assert finding.message.startswith("2 of 4")
     assert finding.rows[0] == "suite/test.jsonl:3 asks as suite/test.jsonl:1"
-
-
-def test_findings_can_be_allowed_by_code() -> None:
-    findings = check_splits([train(["y"], role="replay"), items("test", ["y"], "forgetting")])
-    assert has_errors(allow(findings, ["split_overlap"]))
-    allowed = allow(findings, ["replay_overlap"])
-    assert not has_errors(allowed) and "Allowed by the spec" in allowed[0].message
 
 
 def test_few_items_say_what_they_can_resolve() -> None:

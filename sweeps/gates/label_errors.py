@@ -1,0 +1,295 @@
+"""Labels that contradict one another, and labels that are probably wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from keepgain.sweeps.gates.columns import Column
+from keepgain.sweeps.gates.counts import wilson
+from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.labels import NOTHING, Facts, Hashes
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.sketches import sample
+from keepgain.sweeps.gates.text_model import (
+    features,
+    folds,
+    out_of_fold,
+    questions,
+)
+
+MAX_ROWS = 20_000
+"""That the model is fitted on, of all splits of a source together; fewer of many labels, each of
+which takes its time: as many as `MAX_CELLS` allows, rows times labels."""
+MAX_CELLS = 200_000
+MIN_ROWS = 100
+MIN_OF_LABEL = 5
+MIN_SKILL = 0.3
+"""(accuracy - majority) / (1 - majority) of the model, at the lower limit of its interval: below,
+what it says of a label means nothing."""
+MIN_PROBABILITY = 0.5
+"""Of the suggested label."""
+SHORT_ANSWER = 40
+"""Characters up to which two answers to a question contradict each other, whatever the task is."""
+SERIOUS_SHARE = 0.01
+FEW = 5
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A row whose label is probably wrong."""
+
+    rows: str
+    """Label of the row set."""
+    index: int
+    place: str
+    given: str
+    suggested: str
+    probability: float
+    """Of the suggested label, by a model that has not seen the row."""
+    probability_given: float
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What the model says of one classification."""
+
+    suspects: tuple[Suspect, ...]
+    """The likeliest errors first."""
+    looked_at: Mapping[str, int]
+    """Rows by row set."""
+    right: int
+    """Rows whose given label the model gives too."""
+    majority: float
+
+    @property
+    def rows(self) -> int:
+        """Looked at."""
+        return sum(self.looked_at.values())
+
+    @property
+    def says_something(self) -> bool:
+        """False where the model is near chance."""
+        low = wilson(self.right, self.rows)[0]
+        return low - self.majority >= MIN_SKILL * (1 - self.majority)
+
+
+def conflicts(rows: RowSet, facts: Facts) -> npt.NDArray[np.bool_]:
+    """True for rows whose question another row of the set answers otherwise; shape [rows]."""
+    known = facts[rows.label]
+    _, low, high, of_row = _answers(known.question, known.answer)
+    return (low != high)[of_row] & (known.answer != NOTHING)
+
+
+def check_conflicts(
+    sets: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
+) -> list[Finding]:
+    """Questions that are answered in two ways, in one set or in two of them."""
+    answered = [s for s in sets if len(s.rows) and (facts[s.label].answer != NOTHING).any()]
+    short = {s.label: s.label in labels or _short_answers(s) for s in answered}
+    findings = [f for s in answered if (f := _within(s, facts, short[s.label])) is not None]
+    for a, b in combinations(answered, 2):
+        if (found := _between(a, b, facts, short[a.label] and short[b.label])) is not None:
+            findings.append(found)
+    return findings
+
+
+def _answers(
+    question: Hashes, answer: Hashes
+) -> tuple[Hashes, Hashes, Hashes, npt.NDArray[np.int64]]:
+    """Each question once, the least and the greatest hash of its answers, and which question each
+    row asks."""
+    keys, of_row = np.unique(question, return_inverse=True)
+    low = np.full(len(keys), np.iinfo(np.uint64).max, dtype=np.uint64)
+    high = np.zeros(len(keys), dtype=np.uint64)
+    np.minimum.at(low, of_row, answer)
+    np.maximum.at(high, of_row, answer)
+    return keys, low, high, of_row
+
+
+def _short_answers(rows: RowSet) -> bool:
+    some = [len(rows.rows[int(i)].answer) for i in sample(len(rows.rows), 1_000)]
+    return float(np.median(some)) <= SHORT_ANSWER
+
+
+def _within(rows: RowSet, facts: Facts, contradict: bool) -> Finding | None:
+    found = conflicts(rows, facts)
+    if not found.any():
+        return None
+    question = facts[rows.label].question
+    several = len(np.unique(question[found]))
+    return Finding(
+        code="label_conflicts",
+        severity="warning" if contradict else "note",
+        where=rows.label,
+        message=f"{several} questions are answered in more than one way, in {int(found.sum())} of "
+        f"{len(found)} rows.",
+        rows=_pairs(rows, rows, found, found, facts),
+        hint="Decide on one answer each; `sweep clean` sets such rows aside."
+        if contradict
+        else "Free answers may differ; see whether they contradict one another.",
+        count=int(found.sum()),
+        of=len(found),
+        figures={"questions": several, "share": float(found.mean())},
+    )
+
+
+def _between(a: RowSet, b: RowSet, facts: Facts, contradict: bool) -> Finding | None:
+    keys_a, low_a, high_a, of_a = _answers(facts[a.label].question, facts[a.label].answer)
+    keys_b, low_b, high_b, of_b = _answers(facts[b.label].question, facts[b.label].answer)
+    common, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
+    answered = (low_a[in_a] != NOTHING) & (low_b[in_b] != NOTHING)
+    other = answered & ((low_a[in_a] != low_b[in_b]) | (high_a[in_a] != high_b[in_b]))
+    if not other.any():
+        return None
+    rows_a, rows_b = np.isin(of_a, in_a[other]), np.isin(of_b, in_b[other])
+    return Finding(
+        code="label_conflicts_across",
+        severity="warning" if contradict else "note",
+        where=f"{a.label} and {b.label}",
+        message=f"{int(other.sum())} of {len(common)} questions that both have are answered "
+        "otherwise in the one than in the other.",
+        rows=_pairs(a, b, rows_a, rows_b, facts),
+        hint="Find out which one is right." if contradict else "Free answers may differ.",
+        count=int(other.sum()),
+        of=len(common),
+        figures={"questions": float(other.sum()), "share": float(other.sum() / len(common))},
+    )
+
+
+def _pairs(
+    a: RowSet,
+    b: RowSet,
+    in_a: npt.NDArray[np.bool_],
+    in_b: npt.NDArray[np.bool_],
+    facts: Facts,
+) -> tuple[str, ...]:
+    """`place 'answer', place 'answer'` of the first questions."""
+    known_a, known_b = facts[a.label], facts[b.label]
+    named: dict[int, str] = {}
+    for i in np.flatnonzero(in_a):
+        question = int(known_a.question[i])
+        if question in named or len(named) == MAX_EXAMPLES:
+            continue
+        others = np.flatnonzero(
+            in_b & (known_b.question == question) & (known_b.answer != known_a.answer[i])
+        )
+        if len(others):
+            named[question] = f"{_said(a, int(i))}, {_said(b, int(others[0]))}"
+        if len(named) == MAX_EXAMPLES:
+            break
+    return tuple(named.values())
+
+
+def _said(rows: RowSet, index: int) -> str:
+    return f"{rows.places[index]} {rows.rows[index].answer!r:.40}"
+
+
+def suspicions(
+    sets: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
+) -> list[Suspicion]:
+    """Confident learning (Northcutt et al., JAIR 70, 2021) on out-of-fold probabilities, for each
+    classification: all sets that share its labels."""
+    families: dict[tuple[str, ...], list[RowSet]] = {}
+    for rows in sets:
+        if rows.label in labels:
+            families.setdefault(tuple(labels[rows.label].values), []).append(rows)
+    found = (_suspicion(family, facts, labels) for family in families.values())
+    return [s for s in found if s is not None]
+
+
+def _suspicion(
+    family: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
+) -> Suspicion | None:
+    owner = np.repeat(np.arange(len(family)), [len(s.rows) for s in family])
+    index = np.concatenate([np.arange(len(s.rows)) for s in family])
+    codes = np.concatenate([labels[s.label].codes for s in family]).astype(np.int64)
+    question = np.concatenate([facts[s.label].question for s in family])
+    frequent = np.bincount(codes[codes >= 0], minlength=1) >= MIN_OF_LABEL
+    kept = np.flatnonzero((codes >= 0) & frequent[codes])
+    number = max(1, int(frequent.sum()))
+    kept = kept[sample(len(kept), min(MAX_ROWS, MAX_CELLS // number))]
+    classes, given = np.unique(codes[kept], return_inverse=True)
+    if len(kept) < MIN_ROWS or len(classes) < 2:
+        return None
+    texts: list[str] = []
+    for k, rows in enumerate(family):
+        texts += questions(rows.rows, index[kept][owner[kept] == k])
+    if (known := features(texts)) is None:
+        return None
+    chances = out_of_fold(known.matrix, given, folds(question[kept]), len(classes))
+    order = _issues(given, chances)
+    values = labels[family[0].label].values
+    guess = chances.argmax(axis=1)
+    suspects = tuple(
+        Suspect(
+            rows=family[owner[kept[i]]].label,
+            index=int(index[kept[i]]),
+            place=family[owner[kept[i]]].places[int(index[kept[i]])],
+            given=values[classes[given[i]]],
+            suggested=values[classes[guess[i]]],
+            probability=float(chances[i, guess[i]]),
+            probability_given=float(chances[i, given[i]]),
+        )
+        for i in order
+    )
+    looked_at = np.bincount(owner[kept], minlength=len(family)).tolist()
+    return Suspicion(
+        suspects=suspects,
+        looked_at={s.label: n for s, n in zip(family, looked_at, strict=True)},
+        right=int((guess == given).sum()),
+        majority=float(np.bincount(given).max() / len(given)),
+    )
+
+
+def _issues(
+    given: npt.NDArray[np.int64], chances: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Rows that both rules of confident learning find, and whose other label is likelier than not;
+    the surest first."""
+    from cleanlab.filter import find_label_issues
+
+    found = find_label_issues(given, chances, filter_by="both", n_jobs=1)
+    found &= (chances.argmax(axis=1) != given) & (chances.max(axis=1) >= MIN_PROBABILITY)
+    order = np.flatnonzero(found)
+    surest = chances[order].max(axis=1) - chances[order, given[order]]
+    return order[np.argsort(-surest, kind="stable")]
+
+
+def check_label_errors(
+    sets: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
+) -> list[Finding]:
+    """Probable errors, a finding a set; nothing where the model is near chance."""
+    findings = []
+    for suspicion in suspicions(sets, facts, labels):
+        if not suspicion.says_something:
+            continue
+        for label, looked_at in suspicion.looked_at.items():
+            some = [s for s in suspicion.suspects if s.rows == label]
+            if len(some) >= min(FEW, SERIOUS_SHARE * looked_at) and some:
+                findings.append(_finding(label, some, looked_at, suspicion))
+    return findings
+
+
+def _finding(label: str, some: Sequence[Suspect], looked_at: int, suspicion: Suspicion) -> Finding:
+    accuracy, share = suspicion.right / suspicion.rows, len(some) / looked_at
+    serious = len(some) >= FEW and share >= SERIOUS_SHARE
+    return Finding(
+        code="probable_label_errors",
+        severity="warning" if serious else "note",
+        where=label,
+        message=f"{len(some)} of {looked_at} rows looked at probably have a wrong label. The model "
+        f"that says so (words and characters of the question) gives the given label to "
+        f"{accuracy:.0%} of the rows that it has not seen, the most frequent label alone would to "
+        f"{suspicion.majority:.0%}; some of these rows are its own mistakes.",
+        rows=tuple(
+            f"{s.place} {s.given!r:.40}, rather {s.suggested!r:.40} ({s.probability:.0%})"
+            for s in some[:MAX_EXAMPLES]
+        ),
+        hint="Read them, the first ones first: `sweep clean` writes all of them to a review file.",
+        count=len(some),
+        of=looked_at,
+        figures={"share": share, "accuracy": accuracy, "majority": suspicion.majority},
+    )

@@ -1,0 +1,40 @@
+"""Sources and suites as the gates see them: rows with places and fields, split by split."""
+
+from collections.abc import Mapping
+
+from keepgain.sweeps.datasets import SPLITS, Source, Suite
+from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.spec import measures_of
+
+
+def row_sets(sources: Mapping[str, Source], suites: Mapping[str, Suite]) -> tuple[RowSet, ...]:
+    """The training rows of all sources, then the items of all suites, validation first."""
+    sets = [
+        RowSet(
+            f"{s.name}/train",
+            "train",
+            s.train.rows,
+            s.train.places,
+            role=s.role,
+            columns=s.train.columns,
+            source=s.name,
+            made_from=s.lineage.parent if s.lineage is not None else None,
+        )
+        for s in sources.values()
+    ]
+    for split in SPLITS:
+        for suite in suites.values():
+            items = suite.items(split)
+            sets.append(
+                RowSet(
+                    f"{suite.name}/{split}",
+                    split,
+                    items.rows,
+                    items.places,
+                    measures=measures_of(suite.name, suite.spec),
+                    scorer=suite.spec.metric_name,
+                    columns=items.columns,
+                    source=suite.spec.source,
+                )
+            )
+    return tuple(sets)

@@ -1,0 +1,103 @@
+"""Labels that stand where a model can read them."""
+
+import numpy as np
+import pytest
+
+from keepgain.sweeps.gates.columns import Column
+from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.label_leakage import check_label_leakage, predictor
+from tests.sweeps.gates.labelled import THINGS, Case, known, labelled, tickets
+
+CODES = {name: str(i + 1) for i, name in enumerate(THINGS)}
+CASES = tickets(400)
+
+
+def found(cases: list[Case], fields: list[dict[str, str]] | None = None) -> list[Finding]:
+    sets, _, labels = known(labelled("t/train", cases, fields, role="task"))
+    return check_label_leakage(sets, labels)
+
+
+@pytest.mark.parametrize(
+    ("leaking", "place"),
+    [
+        ("{q} Category: {a}", "after 'category:'"),
+        ("{q} ({a})", "at the end"),
+        ("{a}: {q}", "at the begin"),
+        ("{q} <label={a}> thanks", "after 'label='"),
+    ],
+)
+@pytest.mark.parametrize("every", [1, 20])
+def test_a_label_in_a_fixed_place_is_found_in_all_or_few_rows(
+    leaking: str, place: str, every: int
+) -> None:
+    cases = [
+        (leaking.format(q=q, a=a) if i % every == 0 else q, a) for i, (q, a) in enumerate(CASES)
+    ]
+    finding = found(cases)[0]
+    assert (finding.code, finding.count) == ("label_in_prompt", 400 // every)
+    assert place in finding.message
+    assert finding.rows[0] == "t/train:1"
+
+
+def test_the_id_of_a_label_is_found_where_a_field_says_what_it_stands_for() -> None:
+    cases = [(f"{CODES[a]} | {q}", a) for q, a in CASES]
+    fields = [{"label_id": CODES[a]} for _, a in CASES]
+    in_prompt, in_field = found(cases, fields)
+    assert "'label_id' stands at the begin" in in_prompt.message
+    assert (in_field.code, in_field.severity) == ("label_in_field", "note")
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        lambda i, q, a: q,
+        lambda i, q, a: f"{q} Choose: refund, delivery or login",
+        lambda i, q, a: f"Category: {list(THINGS)[i % 3]} {q}",
+        lambda i, q, a: f"{q}, says {list(THINGS)[i % 3]}",
+    ],
+    ids=["clean", "the choices", "a label at random", "a label at the end at random"],
+)
+def test_labels_that_prompts_name_anyway_are_no_leak(harmless: object) -> None:
+    assert callable(harmless)
+    assert found([(harmless(i, q, a), a) for i, (q, a) in enumerate(CASES)]) == []
+
+
+def test_prompts_that_name_their_label_and_no_other_are_found() -> None:
+    (finding,) = found([(q.replace("case", f"my {a} case"), a) for q, a in CASES])
+    assert "100% of 400 prompts name their own label" in finding.message
+
+
+def test_a_field_that_tells_the_label_alone_is_found_and_ids_are_not() -> None:
+    random = np.random.default_rng(0)
+    fields = [
+        {"desk": f"{a}-{random.integers(2)}", "id": str(i), "hour": str(random.integers(24))}
+        for i, (_, a) in enumerate(CASES)
+    ]
+    (finding,) = found(CASES, fields)
+    assert (finding.code, finding.severity) == ("label_in_field", "warning")
+    assert "'desk' alone gives the label of 100.0%" in finding.message
+
+
+def test_a_value_is_guessed_by_its_other_rows() -> None:
+    """x: three of a, one of b: each a is guessed right by the others, b wrong; y: one of each, a
+    tie without the row that is guessed; z: a row by itself says nothing."""
+    field = Column(("x", "y", "z"), np.array([0, 0, 0, 0, 1, 1, 2] * 3, dtype=np.int32)[:7])
+    labels = Column(("a", "b"), np.array([0, 0, 0, 1, 0, 1, 0], dtype=np.int32))
+    assert predictor("f", field, labels) is None, "three values of seven rows are an id's"
+    more = Column(("x", "y", "z"), np.array([0] * 18 + [1, 1, 2], dtype=np.int32))
+    told = predictor(
+        "f", more, Column(("a", "b"), np.array([0] * 15 + [1] * 3 + [0, 1, 0], np.int32))
+    )
+    assert told is not None
+    assert (told.hits, told.of, told.majority, told.one_to_one) == (15, 21, 17, False)
+
+
+def test_free_answers_leak_only_where_a_prompt_calls_them_so() -> None:
+    spans = [
+        (f"{q}. What is the case?", q.split("case ")[1] + f" of {i}")
+        for i, (q, _) in enumerate(CASES)
+    ]
+    assert found(spans) == []
+    leaking = [(f"{q} Answer: {a}", a) if i % 10 == 0 else (q, a) for i, (q, a) in enumerate(spans)]
+    (finding,) = found(leaking)
+    assert finding.count == 40 and "the answer stands after 'answer:'" in finding.message
