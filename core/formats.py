@@ -150,7 +150,7 @@ def iterate_rows(
             copies[row.id] = copies.get(row.id, 1) + 1
             row = reader.row(kind, f"{row.id}-{copies[row.id]}")
         first_line[row.id] = number
-        yield FoundRow(row, number, kind, reader.beside())
+        yield FoundRow(row, number, kind, reader.beside(kind))
         if count == limit:
             break
     if not first_line:
@@ -242,10 +242,12 @@ class _Reader:
         kept = tuple((name, value) for name, value in found if value is not None)
         return Row(id=row_id, **content, slices=kept)
 
-    def beside(self) -> dict[str, str]:
-        """As `FoundRow.beside`."""
+    def beside(self, kind: str) -> dict[str, str]:
+        """As `FoundRow.beside`; a `label` is the answer of a prompt, and beside all else."""
         keys = (key_of(self.record, self.fields, name) for name in _CONTENT)
         content = {key for key in keys if key is not None}
+        if kind != "prompt_answer" and "label" not in self.fields.values():
+            content.discard("label")
         return {
             key: str(value)
             for key, value in self.record.items()

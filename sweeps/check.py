@@ -140,10 +140,10 @@ def chosen_gates(only: Sequence[str], skip: Sequence[str]) -> tuple[Gate, ...]:
 
     Args:
         only: To run; empty: all.
-        skip: Not to run.
+        skip: Not to run; of codes a gate whose codes are all named.
 
     Raises:
-        UserError: No gate and no code has a name.
+        UserError: No gate and no code has a name, or no gate is left to run.
     """
     names = [gate.name for gate in GATES]
     for name in (*only, *skip):
@@ -153,8 +153,18 @@ def chosen_gates(only: Sequence[str], skip: Sequence[str]) -> tuple[Gate, ...]:
                 f"no gate and no code is named '{name}'; the nearest is '{near}'.",
                 hint=f"Gates: {', '.join(names)}.",
             )
-    wanted, unwanted = ({CODES[n].gate if n in CODES else n for n in some} for some in (only, skip))
-    return tuple(g for g in GATES if (not only or g.name in wanted) and g.name not in unwanted)
+    wanted = {CODES[n].gate if n in CODES else n for n in only}
+    left = {code.gate for name, code in CODES.items() if name not in skip}
+    chosen = tuple(
+        g for g in GATES if (not only or g.name in wanted) and g.name not in skip and g.name in left
+    )
+    if not chosen:
+        raise UserError(
+            "no gate is left to run.",
+            where="--only, --skip",
+            hint=f"Gates: {', '.join(names)}.",
+        )
+    return chosen
 
 
 def _check_splits(material: Material) -> list[Finding]:

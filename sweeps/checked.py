@@ -27,6 +27,16 @@ from keepgain.sweeps.prepare import Prepared
 
 FILE_NAME = "data_check.json"
 """In the sweep's folder, and on its MLflow run."""
+_CODE = (
+    "core/formats.py",
+    "core/redaction.py",
+    "core/rows.py",
+    *(
+        f"sweeps/{name}.py"
+        for name in ("check*", "data_card", "gate", "gates/*", "row_sets", "spec_data")
+    ),
+)
+"""Files of Keepgain that decide what is found."""
 _NOT_DATA = {"allow", "limits", "notify", "tags", "resources", "storage"}
 """Keys of a spec that no gate of rows looks at."""
 
@@ -128,11 +138,14 @@ def check_key(prepared: Prepared) -> str:
     digest = hashlib.sha256()
     for source in prepared.sources.values():
         _add_rows(digest, source.train)
+        if (made := source.lineage) is not None:  # rows that were left out are in no set
+            left_out = (len(made.of_items), len(made.of_nobody))
+            digest.update(repr((made.parent, made.asked, made.unchanged, left_out)).encode())
     for suite in prepared.suites.values():
         for split in SPLITS:
             _add_rows(digest, suite.items(split))
     spec = prepared.spec.model_dump(mode="json", exclude=_NOT_DATA)
-    code = folder_digest(Path(__file__).parent, ("check.py", "gates/*.py"))
+    code = folder_digest(Path(__file__).parents[1], _CODE)
     return fingerprint([prepared.sweep_id, spec, digest.hexdigest(), code])
 
 

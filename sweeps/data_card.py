@@ -13,6 +13,7 @@ from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.labels import FactsProbe
 from keepgain.sweeps.gates.language import probabilities, sampled
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.personal_data import mask
 from keepgain.sweeps.gates.scan import Array, Arrays
 from keepgain.sweeps.gates.shape import PROBE
 
@@ -154,10 +155,14 @@ def languages_of(rows: RowSet) -> Values:
 
 
 def values_of(column: Column) -> Values:
-    """Of a field."""
+    """Of a field. What is personal is masked: the card goes into the record."""
     counts = np.bincount(column.codes + 1, minlength=len(column.values) + 1)
     found = Counter(dict(zip(column.values, counts[1:].tolist(), strict=True)))
-    return counted(found, int(counts[0]))
+    shown = counted(found, int(counts[0]))
+    masked = Counter[str]()
+    for value, rows in shown.rows.items():
+        masked[mask(value)] += rows
+    return shown.model_copy(update={"rows": dict(masked)})
 
 
 def counted(counts: "Counter[str]", without: int = 0) -> Values:

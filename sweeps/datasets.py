@@ -18,7 +18,7 @@ from keepgain.core.identity import fingerprint
 from keepgain.core.rows import Row, RowSpool
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.sweeps.augment.copies import copied_rows
-from keepgain.sweeps.augment.follow import following_rows
+from keepgain.sweeps.augment.follow import PARENT, following_rows
 from keepgain.sweeps.gates.columns import ColumnsBuilder
 from keepgain.sweeps.gates.lineage import Lineage
 from keepgain.sweeps.gates.material import normalised
@@ -167,6 +167,7 @@ def _read(
         slices=loaded.spec.slices,
         choices=wants_choices(loaded, spec),
         prompts=isinstance(spec, DataSpec) and spec.answers == "base",
+        whole=(PARENT,) if isinstance(spec, DataSpec) and spec.follows is not None else (),
     )
 
 
@@ -195,15 +196,16 @@ def file_of(loaded: LoadedSpec, given: str, key: str) -> Path:
     return path
 
 
-def read_located(path: Path, **how: Any) -> tuple[Located, str]:
+def read_located(path: Path, whole: Sequence[str] = (), **how: Any) -> tuple[Located, str]:
     """The rows of a file, and its format.
 
     Args:
         path: The file.
+        whole: As of `ColumnsBuilder`.
         how: As of `core.formats.iterate_rows`, which also says what is raised.
     """
     found = iterate_rows(path, **how)
-    spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(), ""
+    spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(whole), ""
     for one in found:
         kind = one.format
         lines.append(one.line)

@@ -121,7 +121,7 @@ class Survey:
         elif (place := self.draw.randrange(self.rows)) < LANGUAGE_ROWS:
             self.drawn[place] = row
         for key, value in record.items():
-            if key not in content:
+            if key and key not in content:  # a rule needs a name to stand under
                 self.fields.setdefault(key, Seen()).add(value)
         answer = row.answer if row.kind != "text" else row.text
         self.answers.add(answer)

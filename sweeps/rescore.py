@@ -6,12 +6,13 @@ That these items were opened is noted in the store (`sweeps.openings`).
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from keepgain.analysis.rescored import Pair, without
@@ -20,7 +21,7 @@ from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.inside import inside
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.record import RungReport
-from keepgain.core.rows import read_rows
+from keepgain.core.rows import Row, read_rows
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.location import StoreLocation
@@ -156,7 +157,10 @@ def rescore(
     if record is None:
         record = _score(location, place, rows, ref, subject, say)
     old = Pair(_old(subject.old_base, subject), _old(subject.old_run, subject))
-    new = Pair(_new(place, record, "base"), _new(place, record, "tuned"))
+    names = _names(subject.old_suite, rows.rows)
+    new = Pair(
+        renamed(_new(place, record, "base"), names), renamed(_new(place, record, "tuned"), names)
+    )
     checked = read_checked(folder)
     flagged = checked.flagged.get(SYNTHETIC, {}) if checked is not None else {}
     synthetic = flagged.get(ref.name, {}).get(subject.old_suite.split, ())
@@ -384,6 +388,37 @@ def _new(place: Path, record: Record, what: Literal["base", "tuned"]) -> ItemSco
 
 def _of(scores: Iterable[tuple[str, ItemScores]], suite: SuiteRef) -> ItemScores:
     return next(s for _, s in scores if (s.suite, s.split) == (suite.name, suite.split))
+
+
+def _names(old: SuiteRef, new: Iterable[Row]) -> dict[str, str]:
+    """Of the old rows that are still there; none: ids are taken at their word."""
+    path = Path(old.path)
+    return new_names(read_rows(path), new) if path.is_file() else {}
+
+
+def new_names(old: Iterable[Row], new: Iterable[Row]) -> dict[str, str]:
+    """Id of a new row → that of the old row with its content; ids that a file gives may be other
+    rows' in another file, and these get one of their own."""
+    by_content: dict[tuple[str, str], str] = {}
+    taken = set()
+    for row in old:
+        by_content.setdefault(_content(row), row.id)
+        taken.add(row.id)
+    names = {}
+    for row in new:
+        own = f"new:{row.id}" if row.id in taken else row.id
+        names[row.id] = by_content.pop(_content(row), own)
+    return names
+
+
+def _content(row: Row) -> tuple[str, str]:
+    return normalised(row.question()), normalised(row.answer)
+
+
+def renamed(scores: ItemScores, names: Mapping[str, str]) -> ItemScores:
+    """With other ids, where they have one."""
+    ids = [names.get(i, i) for i in scores.item_ids.tolist()]
+    return replace(scores, item_ids=np.array(ids, dtype=np.str_))
 
 
 def _in_training(run: RunState, rows: Located) -> int:

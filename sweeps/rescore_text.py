@@ -72,8 +72,8 @@ def cautions(found: Rescored) -> Iterator[str]:
         )
     if found.shared:
         yield (
-            f"{found.shared:,} of the new items are old ones; the interval takes them as "
-            "independent."
+            f"{found.shared:,} of the new items are old ones; the interval of the change takes "
+            "that into account, that of the gain's change does not."
         )
     if found.in_training:
         yield (
@@ -84,7 +84,10 @@ def cautions(found: Rescored) -> Iterator[str]:
         yield f"{found.left_out:,} synthetic ones of the old items are left out."
     for name, pair in (("old", old), ("new", new)):
         if level(pair.tuned).variance == 0:
-            yield f"The tuned model scores alike on all {name} items: chance does not show in them."
+            yield (
+                f"The tuned model scores alike on all {name} items: chance does not show in them, "
+                "and the interval of the change has the exact bound of a share instead, or is none."
+            )
     times = "once" if found.opened == 1 else f"{found.opened} times"
     yield (
         f"The new items were opened {times} by sweeps of this store; scores of "

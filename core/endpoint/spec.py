@@ -43,7 +43,7 @@ class EndpointSpec(StrictModel):
     usd_per_million_input_tokens: NotNegative | None = None
     usd_per_million_output_tokens: NotNegative | None = None
     max_usd: Positive | None = None
-    """Nothing is asked that could pass it: see `core.endpoint.budget`."""
+    """Nothing is asked that could pass it: see `core.endpoint.cache`."""
     cache: str | None = None
     """File that keeps answers; default: `endpoint-cache.sqlite` beside the spec."""
 
@@ -53,6 +53,9 @@ class EndpointSpec(StrictModel):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an address such as http://localhost:8000/v1")
+        _ = parts.port  # raises ValueError where it is none
+        if value.split() != [value]:
+            raise ValueError("holds white space")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("holds no key and no query: name the key's variable in `api_key_env`")
         return value.rstrip("/").removesuffix("/chat/completions")
@@ -103,6 +106,14 @@ class EndpointSpec(StrictModel):
                 hint=f"`export {self.api_key_env}=...`; the spec holds its name only.",
             )
         remember(value)
+        # It would be in the message of the library's error.
+        if not (value.isascii() and value.isprintable()):
+            raise UserError(
+                f"the environment variable {self.api_key_env} holds a line break, a quote or "
+                "another character that no key has.",
+                where=where,
+                hint="Set it again, to the key alone.",
+            )
         return value
 
     def usd(self, input_tokens: float, output_tokens: float) -> float | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 20_000_000
 """Of an answer's body."""
+MOST_TOKENS = 1 << 40
+"""That an answer is believed to count."""
 _PIECE = 1 << 16
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529)
 _THIS_ONE = (400, 413, 422)
@@ -179,10 +181,15 @@ def _read(content: bytes, most: tuple[int, int]) -> Answer:
         ) from None
     if not isinstance(text, str | None):
         raise AgainError("an answer whose content is no text", billed=True)
-    counts = [n for n in tokens if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    counts = [n for n in tokens if type(n) is int and 0 <= n < MOST_TOKENS]
     counted = len(counts) == len(tokens)
     asked, answered = counts if counted else most
-    return Answer(text or "", str(finish or "stop"), asked, answered, counted)
+    return Answer(_whole(text or ""), _whole(str(finish or "stop")), asked, answered, counted)
+
+
+def _whole(text: str) -> str:
+    """With U+FFFD where JSON had half a character (`\\ud83d`), which no file can hold."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _complaint(content: bytes) -> tuple[str, str]:

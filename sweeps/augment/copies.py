@@ -12,6 +12,7 @@ from keepgain.core.rows import Row, RowSpool
 from keepgain.sweeps.augment.questions import asked_anew, asked_text, protected_parts
 from keepgain.sweeps.gates.columns import ColumnsBuilder
 from keepgain.sweeps.gates.lineage import Lineage
+from keepgain.sweeps.gates.patterns import PATTERN_SECONDS, stopped_after
 from keepgain.sweeps.located import Located
 from keepgain.sweeps.spec_augment import AugmentKeys, By
 from keepgain.sweeps.spec_data import DataRules
@@ -87,7 +88,8 @@ def _copies(row: Row, keys: AugmentKeys, protected: Protected) -> Iterator[_Copy
         by = keys.by[(first + number) % len(keys.by)]
         for attempt in range(_TRIES):
             seed = derive_seed(keys.seed, row.id, number, attempt)
-            made = _changed(text, by, seed, kept, settings, keys)
+            with stopped_after(PATTERN_SECONDS, "data_spec.entities"):
+                made = _changed(text, by, seed, kept, settings, keys)
             if made not in seen and made.strip():
                 seen.add(made)
                 copy = replace(asked_anew(row, made), id=f"{row.id}~{number + 1}")

@@ -1,5 +1,7 @@
 """Splits of a file of rows that were made from another source's: rows go where their parents go."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,7 +31,7 @@ def following_rows(
     column = rows.columns.get(PARENT)
     if column is None:
         raise UserError(
-            f"the file has no field '{PARENT}' (or more than {MAX_DISTINCT:,} values of it).",
+            f"the file has no field '{PARENT}'.",
             where=where,
             hint=f"Each row names the id of the row of '{parent}' that it was made from, as "
             "`sweep augment` writes it.",
@@ -47,7 +49,9 @@ def following_rows(
         of_items=_places(rows, is_item),
         of_nobody=_places(rows, ~known & ~is_item),
     )
-    left = rows.where(known & ~is_item)
+    # A column of more values groups nothing: the gates are spared it.
+    few = {n: c for n, c in rows.columns.items() if len(c.values) <= MAX_DISTINCT}
+    left = replace(rows, columns=few).where(known & ~is_item)
     if not left.rows:
         raise UserError(
             f"none of its {len(rows.rows)} rows was made from a training row of '{parent}'.",

@@ -10,6 +10,7 @@ from keepgain.core.endpoint.messages import Answer, Refused
 from keepgain.core.perturb import Protected
 from keepgain.core.rows import Row
 from keepgain.sweeps.augment.questions import asked_text
+from keepgain.sweeps.gates.patterns import PATTERN_SECONDS, stopped_after
 from keepgain.sweeps.gates.shingles import HashSet, hash_words, normal
 from keepgain.sweeps.gates.sketches import Content, are_near, content, phrases
 
@@ -35,7 +36,8 @@ def parts_to_keep(row: Row, protected: Protected) -> tuple[str, ...]:
     """Words of the question that must be in another wording of it too: entities, words of groups,
     and the answer and choices where the question holds them."""
     question = asked_text(row)
-    kept = [m.group() for p in protected.patterns for m in p.finditer(question)]
+    with stopped_after(PATTERN_SECONDS, "data_spec.entities"):
+        kept = [m.group() for p in protected.patterns for m in p.finditer(question)]
     kept += [w for w in re.findall(r"\w+", question) if w.casefold() in protected.words]
     kept += [a for a in map(str.strip, (row.answer, *row.choices)) if _says(question, a)]
     return tuple(dict.fromkeys(w for w in kept if w.strip()))

@@ -57,7 +57,7 @@ def apply_review(review: Path, rows: Path) -> Reviewed:
     accepted = [
         {**record, "reviewed": True}
         for _, record in records(rows)
-        if decided.get(str(record["id"]))
+        if decided.get(str(record.get("id")))
     ]
     if not accepted:
         raise UserError(

@@ -278,11 +278,18 @@ def as_record(row: Row) -> dict[str, Any]:
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Whole or not at all."""
+    """Whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as out:
-        out.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror}).", where=str(path)) from None
 
 
 def refuse_existing(*paths: Path) -> None:

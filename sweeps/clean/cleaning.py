@@ -17,7 +17,7 @@ from keepgain.core.schema import StrictModel
 from keepgain.sweeps.clean.edits import Edits, edit_record, plain_value
 from keepgain.sweeps.clean.folder import Target, open_target
 from keepgain.sweeps.clean.inputs import Input, Inputs
-from keepgain.sweeps.clean.review import Corrections, correct, review_row
+from keepgain.sweeps.clean.review import Corrections, correct, own_id, review_row
 from keepgain.sweeps.clean.verdicts import Verdict, Verdicts
 from keepgain.sweeps.gates.shingles import normal
 
@@ -170,25 +170,31 @@ def _row(
     """What is written of one row."""
     decided = options.corrections.get(place)
     verdict = options.verdicts.get(place)
-    if decided is not None and decided.answer is None:
-        yield _Logged("dropped", ("reviewed",))
-        return
+    row = found.row
     if verdict is not None and verdict.reason == "leaked":
         yield _Logged("dropped", (verdict.reason,), verdict.of)
         return
-    row = found.row
+    # As it was read, whatever becomes of it: what a person says of a row is true of its copies.
+    first = seen.setdefault((file.scope, _content(row)), place)
+    if decided is not None and decided.answer is None:
+        yield _Logged("dropped", ("reviewed",))
+        return
+    before = None
     if decided is not None:
         before = row.answer if decided.field is None else record.get(decided.field)
         correct(file, found, record, decided)
         if decided.field is None:
-            row = row.answered(decided.answer or "")
-        if before != decided.answer:
-            edits = Edits()
-            edits.note("reviewed", decided.field or "answer", before, decided.answer)
-            yield _Logged("corrected", ("reviewed",), changes=_masked(edits, options))
-    if (first := seen.setdefault((file.scope, _content(row)), place)) != place:
+            first = seen.setdefault(
+                (file.scope, _content(row.answered(decided.answer or ""))), place
+            )
+    if first != place:
         yield _Logged("dropped", ("duplicate",), first)
         return
+    corrected = decided is not None and before != decided.answer
+    if decided is not None and corrected:
+        edits = Edits()
+        edits.note("reviewed", decided.field or "answer", before, decided.answer)
+        yield _Logged("corrected", ("reviewed",), changes=_masked(edits, options))
     if verdict is not None and decided is None:
         yield _Logged(verdict.action, (verdict.reason,), verdict.of)
         if verdict.action == "set_aside":
@@ -200,7 +206,16 @@ def _row(
         return
     if edits.reasons:
         yield _Logged("changed", tuple(edits.reasons), changes=edits.safe())
+    if edits.reasons or corrected:
+        _keep_id(new, file, row, edits)
     yield _Kept(new, bool(edits.reasons))
+
+
+def _keep_id(new: dict[str, Any], file: Input, row: Row, edits: Edits) -> None:
+    """Where its content stood for its id: rows that were made from it name that. Not of a text
+    that was masked, which a hash would let one guess."""
+    if own_id(file, new) is None and "personal" not in edits.reasons:
+        new[file.fields.get("id", "id")] = row.id
 
 
 def _for_review(

@@ -20,7 +20,9 @@ before its answer."""
 
 _SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _NOTHING = re.compile("[\u200b\u2060\ufeff\u00ad]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+"""Ends of lines and pages, of which nothing may be run together."""
 _LINE_ENDS = re.compile(r"[ \t]+(?=\n)")
 _BLANK_LINES = re.compile(r"\n{4,}")
 _FIRST_LINES = re.compile(r"\A(?:[ \t]*\n)+")
@@ -58,13 +60,14 @@ def tidy(text: str, join: Join = "none") -> str:
     Runs of spaces within a line stay: they may be code or a table. So does what stands between a
     prompt and its answer.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROL.sub("", _NOTHING.sub("", _SPACES.sub(" ", text)))
+    text = _BREAKS.sub("\n", _NOTHING.sub("", _SPACES.sub(" ", text)))
+    text = _CONTROL.sub("", text)
     text = _BLANK_LINES.sub("\n\n\n", _LINE_ENDS.sub("", text))
+    text = text if join == "before" else text.rstrip()
     if join != "after":
         text = _FIRST_LINES.sub("", text)
         text = text if "\n" in text else text.lstrip()
-    return text if join == "before" else text.rstrip()
+    return text
 
 
 def edit_record(
@@ -96,6 +99,16 @@ def edit_record(
     return new, edits
 
 
+def unpacked(value: Any) -> Any:
+    """A list that a table holds as JSON text; all else as it is."""
+    if not (isinstance(value, str) and value.lstrip().startswith("[")):
+        return value
+    try:
+        return parse_json(value)
+    except (ValueError, RecursionError):  # choices that nobody reads may be anything
+        return value
+
+
 def plain_value(value: Any) -> Any:
     """A value of a table as JSON has it."""
     return value.isoformat() if isinstance(value, date) else str(value)
@@ -103,8 +116,9 @@ def plain_value(value: Any) -> Any:
 
 def _edits(join: Join, personal: bool) -> list[tuple[str, Callable[[str], str]]]:
     edits: list[tuple[str, Callable[[str], str]]] = [
-        ("unicode", lambda text: unicodedata.normalize("NFC", text)),
         ("white_space", lambda text: tidy(text, join)),
+        # Last: what stood apart by a character that does not show may be composed.
+        ("unicode", lambda text: unicodedata.normalize("NFC", text)),
     ]
     return [*edits, ("personal", mask)] if personal else edits
 
@@ -122,8 +136,8 @@ def _texts(record: dict[str, Any], kind: str, fields: Mapping[str, str]) -> list
         if (key := key_of(record, fields, name)) is None:
             continue
         value = record[key]
-        if isinstance(value, str) and value.lstrip().startswith("[") and name in _LISTS:
-            value = parse_json(value)
+        if isinstance(value, str) and name in _LISTS:
+            value = unpacked(value)
         if isinstance(value, str):
             slots.append((key, value, _join(name), _putter(record, key)))
         elif isinstance(value, list) and name in _LISTS:
@@ -133,7 +147,8 @@ def _texts(record: dict[str, Any], kind: str, fields: Mapping[str, str]) -> list
                     slots.append((f"{key}[{i}]", part, "none", _putter(value, i)))
                 elif isinstance(part, dict):
                     inner = _LISTS[name]
-                    slots.append((f"{key}[{i}]", part[inner], "none", _putter(part, inner)))
+                    if isinstance(part.get(inner), str):
+                        slots.append((f"{key}[{i}]", part[inner], "none", _putter(part, inner)))
     return slots
 
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 from keepgain.core.errors import UserError
 
 SUMMARY = "clean.json"
+REVIEW = "review.jsonl"
 
 
 class Target:
@@ -93,18 +94,17 @@ def open_target(target: Path | None, force: bool, inputs: Sequence[Path]) -> Ite
 
 
 def _whole(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))
+    """What it leads to: a link stays where it is."""
+    return Path(os.path.realpath(path.expanduser()))
 
 
 def _move(partial: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(partial, target)
-        return
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    os.rename(target, old)
+    if target.exists():
+        os.rename(target, old)
     os.rename(partial, target)
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_target(target: Path | None, force: bool, inputs: Sequence[Path] = ()) -> None:
@@ -130,6 +130,12 @@ def refuse_target(target: Path | None, force: bool, inputs: Sequence[Path] = ())
     there = {entry.name for entry in target.iterdir()}
     if not there:
         return
+    if REVIEW in there and force and _is_filled_in(target / REVIEW):
+        raise UserError(
+            "somebody has filled it in.",
+            where=str(target / REVIEW),
+            hint="Name another folder, or move the file away.",
+        )
     try:
         ours = set(json.loads((target / SUMMARY).read_text(encoding="utf-8"))["names"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -145,3 +151,13 @@ def refuse_target(target: Path | None, force: bool, inputs: Sequence[Path] = ())
         raise UserError(
             "the folder is there already.", where=str(target), hint="Replace it: --force."
         )
+
+
+def _is_filled_in(review: Path) -> bool:
+    """Decisions of people, or what is no longer as it was written."""
+    try:
+        with review.open(encoding="utf-8") as lines:
+            entries = [json.loads(line) for line in lines]
+        return any(e["new_answer"] is not None or e["drop"] for e in entries)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True

@@ -11,6 +11,7 @@ from keepgain.core.identity import fingerprint
 from keepgain.core.jsonl import read_records
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel, parse
+from keepgain.sweeps.clean.edits import unpacked
 from keepgain.sweeps.clean.inputs import Input, Inputs
 from keepgain.sweeps.clean.verdicts import Verdict
 
@@ -77,7 +78,7 @@ def review_row(
     return ReviewRow(
         file=str(file.path),
         line=found.line,
-        id=_own_id(file, record),
+        id=own_id(file, record),
         hash=row_hash(row),
         reason=verdict.reason,
         question=row.question(),
@@ -130,7 +131,7 @@ def correct(file: Input, found: FoundRow, record: dict[str, Any], correction: Co
     if kind in ("messages", "sharegpt"):
         name = "messages" if kind == "messages" else "conversations"
         key = key_of(record, file.fields, name)
-        turns = record[key] if key is not None else None
+        turns = unpacked(record[key]) if key is not None else None
         if isinstance(turns, list) and key is not None:
             text = "content" if kind == "messages" else "value"
             record[key] = [*turns[:-1], {**turns[-1], text: correction.answer}]
@@ -145,11 +146,23 @@ def _located(file: Input, entries: list[tuple[str, ReviewRow]]) -> dict[str, Cor
     """Corrections of one file; reads it if there are any."""
     if not entries:
         return {}
-    by_id = {e.id: (place, e) for place, e in entries if e.id is not None}
-    by_line = {e.line: (place, e) for place, e in entries if e.id is None}
+    by_id: dict[str, tuple[str, ReviewRow]] = {}
+    by_line: dict[int, tuple[str, ReviewRow]] = {}
+    for place, entry in entries:
+        first = (
+            by_line.setdefault(entry.line, (place, entry))
+            if entry.id is None
+            else by_id.setdefault(entry.id, (place, entry))
+        )
+        if first[0] != place:
+            raise UserError(
+                f"the row is decided on at {first[0]} already.",
+                where=place,
+                hint="Keep one of the two.",
+            )
     found: dict[str, Correction] = {}
     for one, record in file.rows():
-        own = _own_id(file, record)
+        own = own_id(file, record)
         hit = by_id.pop(own, None) if own is not None else None
         hit = hit or by_line.pop(one.line, None)
         if hit is None:
@@ -186,7 +199,8 @@ def _refuse_stale(place: str, entry: ReviewRow, found: FoundRow, file: Input) ->
         )
 
 
-def _own_id(file: Input, record: Mapping[str, Any]) -> str | None:
+def own_id(file: Input, record: Mapping[str, Any]) -> str | None:
+    """The id that a row has in its file; None: it has none, and its content stands for it."""
     key = key_of(record, file.fields, "id")
     value = record.get(key) if key is not None else None
     return None if value in (None, "") else str(value)

@@ -93,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     gates = chosen_gates(args.only, args.skip)
     prepared = prepare(loaded, None, say)
     checked = check_sweep(prepared, progress=CheckProgress(say), gates=gates)
+    kept = tuple(f for f in checked.findings if f.code not in args.skip)
+    checked = checked.model_copy(update={"findings": kept})
     if args.strict:
         checked = checked.model_copy(update={"findings": tuple(strict(checked.findings))})
     if args.report is not None:

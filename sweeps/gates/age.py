@@ -105,8 +105,8 @@ def check_age(
     declared: Mapping[str, date] | None = None,
     field: str | None = None,
 ) -> list[Finding]:
-    """Range of dates (notes), rows older than the spec's limit, dates that are still to come, and
-    suites that are older than what is trained on (warnings).
+    """Range of dates (notes), rows older than the spec's limit or of unknown age where it has one,
+    dates that are still to come, and suites older than what is trained on (warnings).
 
     Args:
         sets: All sets of the sweep.
@@ -130,6 +130,8 @@ def check_age(
             ordinal = declared[source].toordinal()
             same = Dates("declared", np.full(len(rows.rows), ordinal, dtype=np.int64))
             findings += _old(rows, same, today, limits[source])
+        elif rows.part == "train" and rows.label not in known and source in limits and rows.rows:
+            findings.append(_unknown(rows, limits[source]))
     return findings + _older_suites(dated)
 
 
@@ -153,6 +155,16 @@ def _old(rows: RowSet, dates: Dates, today: date, limit: int) -> list[Finding]:
     old = (dates.days > 0) & (dates.days < today.toordinal() - limit)
     said = f"are older than {limit:,} days on {today} ('{dates.field}')"
     return _flagged(rows, "old_rows", old, said, "Take newer rows, or leave old ones out.")
+
+
+def _unknown(rows: RowSet, limit: int) -> Finding:
+    return Finding(
+        code="age_unknown",
+        severity="warning",
+        where=rows.label,
+        message=f"rows may be {limit:,} days old, and no field says how old they are.",
+        hint="Name one with `columns: {date: ...}`, or give the source a `date`.",
+    )
 
 
 def _to_come(rows: RowSet, dates: Dates, today: date) -> list[Finding]:

@@ -129,6 +129,7 @@ CODES: Mapping[str, Code] = {
     "unreviewed_synthetic": Code("synthetic", "Errors of the generator are learnt unseen."),
     "dates": Code("age", "Nothing by itself: a model does not know what came later."),
     "old_rows": Code("age", "The model learns how things were."),
+    "age_unknown": Code("age", "The limit of the specification is not checked."),
     "future_dates": Code("age", "Dates are wrong, or read wrongly."),
     "evaluation_older": Code("age", "Scores are of what was, and may flatter."),
     # lineage

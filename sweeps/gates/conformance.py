@@ -143,29 +143,30 @@ def _count(
 
 
 def _fields_broken(rows: RowSet, checks: Sequence[Check]) -> Broken | None:
-    """Of shape [rows, checks]; None where the rows are of no file (a task of the harness)."""
+    """Of shape [rows, checks]; None where the rows are of no file (a task of the harness, or pairs
+    that the spec itself holds)."""
     path, lines = _lines(rows.places)
-    if not path.exists():
+    if not path.exists() or path.suffix in (".yaml", ".yml"):
         return None
     broken = np.zeros((len(lines), len(checks)), dtype=np.bool_)
     wanted = _wanted(path, lines)
-    for begin in range(0, len(lines), CHUNK):
-        chunk = list(islice(wanted, CHUNK))
+    while chunk := list(islice(wanted, CHUNK)):
         for i, check in enumerate(checks):
             with stopped_after(PATTERN_SECONDS, check.key):
-                for j, record in enumerate(chunk, begin):
+                for j, record in chunk:
                     broken[j, i] = check.broken(record.get(check.field))
     return broken
 
 
-def _wanted(path: Path, lines: npt.NDArray[np.int64]) -> Iterator[Mapping[str, object]]:
-    """The records on those lines of the file; they ascend."""
+def _wanted(path: Path, lines: npt.NDArray[np.int64]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """(index of a row, record on its line of the file). Copies of a row are of one line."""
+    order = np.argsort(lines, kind="stable")
     at = 0
     for number, record in records(path):
-        if number == lines[at]:
-            yield record
+        while lines[order[at]] == number:
+            yield int(order[at]), record
             at += 1
-            if at == len(lines):
+            if at == len(order):
                 return
 
 

@@ -24,6 +24,8 @@ MIN_DIFFERENCE = 0.05
 """Of a share: less shifts a score by less than most suites resolve."""
 LENGTH_BINS = 5
 MAX_OPENINGS, MIN_TIMES = 50, 5
+RARE = "(rarer ones)"
+"""Not an opening: all that come back too seldom to be counted one by one."""
 _CODES = {
     "label": "coverage_label",
     "group": "coverage_group",
@@ -103,13 +105,13 @@ def _finding(
     rows: RowSet, aspect: Aspect, cells: Sequence[Cell], called: str, reference: RowSet
 ) -> Finding:
     distance = total_variation(*aspect.table)
-    named = "; ".join(_said(c, rows, aspect, called) for c in cells[:_NAMED])
+    told = "; ".join(_said(c, rows, aspect, called) for c in cells[:_NAMED])
     more = f"; {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
     return Finding(
         code=_CODES[aspect.name],
         severity="warning",
         where=rows.label,
-        message=f"{named}{more} ({len(rows.rows)} rows against {len(reference.rows)} of "
+        message=f"{told}{more} ({len(rows.rows)} rows against {len(reference.rows)} of "
         f"{reference.label}; {100 * distance:.0f} % of them differ in {aspect.name}: total "
         "variation).",
         hint="Draw the split anew from all rows, or say why it should differ.",
@@ -120,10 +122,17 @@ def _finding(
 
 
 def _said(cell: Cell, rows: RowSet, aspect: Aspect, called: str) -> str:
-    value = f"{aspect.name} {aspect.here.values[cell.column]!r:.60}"
+    value = named(aspect.name, aspect.here.values[cell.column])
     if cell.count == 0:
-        return f"{rows.part} has no row of the {value}, {cell.elsewhere:.1%} of {called}"
-    return f"the {value} is {cell.share:.0%} of {rows.part}, {cell.elsewhere:.0%} of {called}"
+        return f"{rows.part} has no row of {value}, {cell.elsewhere:.1%} of {called}"
+    return f"{value} is {cell.share:.0%} of {rows.part}, {cell.elsewhere:.0%} of {called}"
+
+
+def named(aspect: str, value: str) -> str:
+    """`the label 'refund'`; rare openings are many, and no opening by themselves."""
+    if aspect == "opening" and value == RARE:
+        return "any rarer opening"
+    return f"the {aspect} {value!r:.60}"
 
 
 def aspects(
@@ -134,6 +143,8 @@ def aspects(
     origins: Sequence[str] = ORIGINS,
 ) -> Iterator[Aspect]:
     """What both sets have."""
+    if not len(rows.rows) or not len(reference.rows):
+        return
     a, b = facts[rows.label], facts[reference.label]
     pairs = [("group", group_column(rows, a), group_column(reference, b))]
     if rows.label in labels and reference.label in labels:
@@ -162,7 +173,8 @@ def shared(name: str, here: Column, there: Column) -> Aspect:
 
 
 def _openings(rows: RowSet, reference: RowSet, facts: Facts) -> Aspect | None:
-    """The most frequent ones of both together; the rest is one value. None if none comes back."""
+    """The most frequent ones of both together; the rest is one value, `RARE`. None if none
+    comes back."""
     here, there = facts[rows.label].opening, facts[reference.label].opening
     keys, times = np.unique(np.concatenate([here, there]), return_counts=True)
     often = np.flatnonzero(times >= MIN_TIMES)
@@ -177,7 +189,7 @@ def _openings(rows: RowSet, reference: RowSet, facts: Facts) -> Aspect | None:
         for code, first in zip(*np.unique(codes, return_index=True), strict=True):
             names[int(code)] = opening(one.rows[int(first)].question())
         columns.append(codes)
-    names[len(keys)] = "(others)"
+    names[len(keys)] = RARE
     values = tuple(names[i] for i in range(len(keys) + 1))
     return Aspect("opening", Column(values, columns[0]), Column(values, columns[1]))
 

@@ -12,7 +12,7 @@ from keepgain.core.rows import Row
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.shingles import distinct, hash_words, normal, row_text, shingles
-from keepgain.sweeps.gates.sketches import sample
+from keepgain.sweeps.gates.sketches import sampled_rows
 
 SAMPLE = 5_000
 """Rows looked at of a longer set: shares of distinct n-grams fall with the number of rows."""
@@ -117,7 +117,7 @@ def check_diversity(sets: Sequence[RowSet]) -> list[Finding]:
     for one in sets:
         if len(one.rows) < FEW_ROWS:
             continue
-        found = diversity([one.rows[i] for i in sample(len(one.rows), SAMPLE).tolist()])
+        found = diversity(sampled_rows(one.rows, SAMPLE))
         if one.part == "train" or found.narrow:
             findings.append(_finding(one, found))
     return findings

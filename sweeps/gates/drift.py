@@ -18,7 +18,7 @@ from keepgain.core.schema import StrictModel
 from keepgain.sweeps.gates.age import Dates, dates_of
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import Cell, Table, odd_cells, total_variation
-from keepgain.sweeps.gates.coverage import MIN_DIFFERENCE, Aspect, aspects, shared
+from keepgain.sweeps.gates.coverage import MIN_DIFFERENCE, Aspect, aspects, named, shared
 from keepgain.sweeps.gates.distance import Distance, distance
 from keepgain.sweeps.gates.drift_words import Unseen, check_words, unseen_words
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
@@ -302,12 +302,12 @@ def check_changes(new: RowSet, changes: Sequence[Change]) -> list[Finding]:
 
 
 def _said(aspect: str, share: Share, against: str) -> str:
-    value = f"{aspect} {share.value!r:.60}"
+    value = named(aspect, share.value)
     if share.before == 0:
-        return f"the {value} is new: {share.now:.1%} of the rows, none of {against}"
+        return f"{value} is new: {share.now:.1%} of the rows, none of {against}"
     if share.now == 0:
-        return f"the {value} is gone: {share.before:.1%} of {against}"
-    return f"the {value} is {share.now:.0%} of the rows, {share.before:.0%} of {against}"
+        return f"{value} is gone: {share.before:.1%} of {against}"
+    return f"{value} is {share.now:.0%} of the rows, {share.before:.0%} of {against}"
 
 
 def check_labels(new: RowSet, mine: Column, old: Mapping[str, Column]) -> list[Finding]:

@@ -35,6 +35,11 @@ SHORT_ANSWER = 40
 """Characters up to which two answers to a question contradict each other, whatever the task is."""
 SERIOUS_SHARE = 0.01
 FEW = 5
+SUREST = 0.25
+"""Of the rows looked at, where the model's own mistakes are rare: wrong labels are as frequent
+there as anywhere, mistakes are not."""
+Z_99 = 2.575829
+"""Several sets are looked at."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Suspicion:
     right: int
     """Rows whose given label the model gives too."""
     majority: float
+    surest: Mapping[str, int]
+    """By row set, of the `SUREST` rows of all."""
+    surest_other: Mapping[str, int]
+    """Of these, with another label than the model gives."""
 
     @property
     def rows(self) -> int:
@@ -235,12 +244,20 @@ def _suspicion(
         )
         for i in order
     )
-    looked_at = np.bincount(owner[kept], minlength=len(family)).tolist()
+    sure = chances.max(axis=1)
+    sure_rows = sure >= np.quantile(sure, 1 - SUREST)
+
+    def by_set(chosen: npt.NDArray[np.bool_]) -> dict[str, int]:
+        numbers = np.bincount(owner[kept][chosen], minlength=len(family)).tolist()
+        return {s.label: n for s, n in zip(family, numbers, strict=True)}
+
     return Suspicion(
         suspects=suspects,
-        looked_at={s.label: n for s, n in zip(family, looked_at, strict=True)},
+        looked_at=by_set(np.ones(len(kept), dtype=np.bool_)),
         right=int((guess == given).sum()),
         majority=float(np.bincount(given).max() / len(given)),
+        surest=by_set(sure_rows),
+        surest_other=by_set(sure_rows & (guess != given)),
     )
 
 
@@ -275,15 +292,21 @@ def check_label_errors(
 
 def _finding(label: str, some: Sequence[Suspect], looked_at: int, suspicion: Suspicion) -> Finding:
     accuracy, share = suspicion.right / suspicion.rows, len(some) / looked_at
-    serious = len(some) >= FEW and share >= SERIOUS_SHARE
+    surest, other = suspicion.surest[label], suspicion.surest_other[label]
+    # On sound labels all suspects are the model's mistakes, and few of them are where it is sure.
+    beyond = wilson(other, surest, Z_99)[0] >= SERIOUS_SHARE
+    serious = len(some) >= FEW and share >= SERIOUS_SHARE and beyond
     return Finding(
         code="probable_label_errors",
         severity="warning" if serious else "note",
         where=label,
-        message=f"{len(some)} of {looked_at} rows looked at probably have a wrong label. The model "
+        message=f"{len(some)} of {looked_at} rows looked at "
+        f"{'probably' if serious else 'may'} have a wrong label. The model "
         f"that says so (words and characters of the question) gives the given label to "
         f"{accuracy:.0%} of the rows that it has not seen, the most frequent label alone would to "
-        f"{suspicion.majority:.0%}; some of these rows are its own mistakes.",
+        f"{suspicion.majority:.0%}; some of these rows are its own mistakes. Of the {surest} rows "
+        f"where it is surest, {other} have another label"
+        f"{'' if serious else ', which mistakes alone may explain'}.",
         rows=tuple(
             f"{s.place} {s.given!r:.40}, rather {s.suggested!r:.40} ({s.probability:.0%})"
             for s in some[:MAX_EXAMPLES]
@@ -291,5 +314,6 @@ def _finding(label: str, some: Sequence[Suspect], looked_at: int, suspicion: Sus
         hint="Read them, the first ones first: `sweep clean` writes all of them to a review file.",
         count=len(some),
         of=looked_at,
-        figures={"share": share, "accuracy": accuracy, "majority": suspicion.majority},
+        figures={"share": share, "accuracy": accuracy, "majority": suspicion.majority}
+        | {"surest": surest, "surest_other": other},
     )

@@ -10,7 +10,7 @@ hardly ever another one.
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ MAX_ROWS = 20_000
 MIN_RIGHT = 0.9
 """Of the labels at a fixed place, that are the row's own: else chance put them there."""
 MIN_ROWS = 5
-MIN_SHARE = 0.005
+MIN_SHARE = 0.002
 """Of the rows, that a leak must concern."""
 MIN_NAMED, MAX_OTHERS = 0.8, 0.05
 """Share of prompts that name their own label, and at most that name a label that is not theirs."""
@@ -47,6 +47,8 @@ _CALLED = re.compile(
 MIN_ENDING_WORDS = 3
 MIN_ENDING_SHARE = 0.02
 """Of free answers: passages end with them by chance."""
+MAX_PLACES = 3
+"""Named in a finding."""
 AT_BEGIN, AT_END = "the begin", "the end"
 
 Texts = Sequence[str]
@@ -201,9 +203,8 @@ def _in_prompts(
             (f"the label's '{field}'", column.codes[chosen], [normalised(v) for v in column.values])
         )
     for what, told, values in whats:
-        leaks = fixed_places(texts, told, values)
-        if leaks:
-            return [_place_finding(rows, chosen, what, leaks[0])]
+        if leaks := _apart(fixed_places(texts, told, values)):
+            return [_place_finding(rows, chosen, what, leaks)]
     own, others = named_labels(texts, codes, whats[0][2])
     if own < MIN_NAMED or others > MAX_OTHERS:
         return []
@@ -222,22 +223,42 @@ def _in_prompts(
     ]
 
 
-def _place_finding(rows: RowSet, chosen: npt.NDArray[np.int64], what: str, leak: Leak) -> Finding:
+def _apart(leaks: Sequence[Leak]) -> list[Leak]:
+    """Those that concern rows which none before them does, with these rows alone: a label that
+    stands at the end stands after something, too."""
+    found: list[Leak] = []
+    for leak in leaks:
+        known = [k.right for k in found]
+        new = np.setdiff1d(leak.right, np.concatenate(known)) if known else leak.right
+        if len(new) >= MIN_ROWS:
+            found.append(replace(leak, right=new))
+    return found
+
+
+def _place_finding(
+    rows: RowSet, chosen: npt.NDArray[np.int64], what: str, leaks: Sequence[Leak]
+) -> Finding:
     places = {AT_BEGIN: "at the begin of", AT_END: "at the end of"}
-    place = places.get(leak.marker, f"after '{leak.marker}' in")
-    right, looked = len(leak.right), len(chosen)
+    named = [
+        places.get(k.marker, f"after '{k.marker}' in") + f" the prompt in {len(k.right)}"
+        for k in leaks
+    ]
+    place = " and ".join(named[:MAX_PLACES])
+    place += f" and in {len(named) - MAX_PLACES} other places" if len(named) > MAX_PLACES else ""
+    told = np.unique(np.concatenate([k.right for k in leaks]))
+    right, wrong, looked = len(told), sum(k.wrong for k in leaks), len(chosen)
     of = f"{looked} rows looked at" if looked < len(rows.rows) else f"{looked} rows"
-    wholly = f"; another one does in {leak.wrong}" if leak.wrong else ""
+    wholly = f"; another one does in {wrong}" if wrong else ""
     return Finding(
         code="label_in_prompt",
         severity="warning",
         where=rows.label,
-        message=f"{what} stands {place} the prompt in {right} of {of}{wholly}.",
-        rows=tuple(rows.places[int(chosen[i])] for i in leak.right[:MAX_EXAMPLES]),
+        message=f"{what} stands {place} of {of}{wholly}.",
+        rows=tuple(rows.places[int(chosen[i])] for i in told[:MAX_EXAMPLES]),
         hint="Take it out of the prompts.",
         count=right,
         of=looked,
-        figures={"share": right / looked, "right": right / (right + leak.wrong)},
+        figures={"share": right / looked, "right": right / (right + wrong)},
     )
 
 
@@ -266,7 +287,7 @@ def _answers_named(rows: RowSet, chosen: npt.NDArray[np.int64]) -> list[Finding]
         right = len(found)
         if right >= max(MIN_ROWS, least * len(chosen)) and right >= MIN_RIGHT * (right + others):
             places = np.searchsorted(chosen, np.array(found))
-            return [_place_finding(rows, chosen, "the answer", Leak(marker, places, others))]
+            return [_place_finding(rows, chosen, "the answer", [Leak(marker, places, others)])]
     return []
 
 

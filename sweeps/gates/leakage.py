@@ -36,6 +36,8 @@ LEAST_SEEN = 0.3
 """Share of an item that a near copy shows; a shorter one is a sentence, not the item."""
 _LOOKED_AT = 3
 """Rows with most shingles in common that each text is compared with."""
+_PAIRS = 4_000_000
+"""Of a text and a shingle of a row that are held in memory at once: some 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -170,22 +172,48 @@ def _near_copies(
     shingles in common with it, 0: none has any."""
     texts = len(index.texts.item)
     share, best = np.zeros(texts), np.zeros(texts, dtype=np.int64)
-    row = np.repeat(np.arange(len(measured["sizes"])), measured["sizes"])
-    which, text = index.near.texts_with(measured["near"])
-    wanted = hidden[index.texts.suite[text]]
-    pairs, shared = np.unique(text[wanted] << 32 | row[which[wanted]], return_counts=True)
-    text, row = pairs >> 32, pairs & (2**32 - 1)
-    order = np.lexsort((row, -shared, text))
-    text, row, shared = text[order], row[order], shared[order]
-    begins = np.searchsorted(text, text)  # of each pair's text
+    text, row, shared = _most_shared(measured, index, hidden)
     best[text[::-1]] = row[::-1]
     sizes = np.bincount(index.near.text, minlength=texts)
     likely = (shared >= 2) & (12 * shared >= sizes[text])
-    likely &= np.arange(len(text)) - begins < _LOOKED_AT
     for t, r in zip(text[likely].tolist(), row[likely].tolist(), strict=True):
         if (seen := _seen(rows, r, index.texts.one(t), index.ignored)) > share[t]:
             share[t], best[t] = seen, r
     return share, best
+
+
+def _most_shared(
+    measured: Arrays, index: LeakIndex, hidden: npt.NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints]:
+    """(text, row, shingles in common): of each text the `_LOOKED_AT` rows that share most, the most
+    first.
+
+    Some rows at a time: rows and items of the same templates are billions of pairs.
+    """
+    near, sizes = measured["near"], measured["sizes"]
+    texts_of = np.bincount(index.near.place, minlength=len(index.near.hashes))
+    pairs_until = np.concatenate([[0], np.cumsum(texts_of[near])])
+    ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    until = pairs_until[ends]  # before each row, and after the last
+    text = row = shared = np.empty(0, dtype=np.int64)
+    begin = 0
+    while begin < len(sizes):
+        end = int(np.searchsorted(until, until[begin] + _PAIRS, side="right")) - 1
+        end = max(end, begin + 1)
+        of_row = np.repeat(np.arange(begin, end), sizes[begin:end])
+        which, of_text = index.near.texts_with(near[ends[begin] : ends[end]])
+        wanted = hidden[index.texts.suite[of_text]]
+        keys = of_text[wanted] << 32 | of_row[which[wanted]]
+        pairs, counts = np.unique(keys, return_counts=True)
+        text = np.concatenate([text, pairs >> 32])
+        row = np.concatenate([row, pairs & (2**32 - 1)])
+        shared = np.concatenate([shared, counts])
+        order = np.lexsort((row, -shared, text))
+        text, row, shared = text[order], row[order], shared[order]
+        first = np.arange(len(text)) - np.searchsorted(text, text) < _LOOKED_AT
+        text, row, shared = text[first], row[first], shared[first]
+        begin = end
+    return text, row, shared
 
 
 def _seen(rows: RowSet, row: int, item: Words, ignored: HashSet) -> float:

@@ -34,6 +34,7 @@ KINDS: tuple[str, ...] = tuple(dict.fromkeys([*_SECRETS, *(p.kind for p in PATTE
 _BEFORE, _AFTER = 40, 20
 """Characters before and after in which a word says what a number is."""
 _CLUSTER = re.compile(r"[0-9](?:[ .\-/()\u00a0\u2010-\u2013A-Z]{0,3}[0-9]){5,}")
+_LETTER = re.compile(r"[^\W\d_]")
 _LONGEST = 100
 """Characters of what a number may be part of."""
 _URL_PASSWORD = re.compile(
@@ -42,7 +43,7 @@ _URL_PASSWORD = re.compile(
 _PLACEHOLDER = re.compile(
     r"(?i)pass(?:word|wd)?|pwd|\w*secret\w*|\w*_key|[x*.]+|your\W.*|token|[$%{[].*"
 )
-_AT = (" dot ", "at)", "at]", "at}")
+_AT = (" dot ", "at)", "at]", "at}", "@)", "@]", "@}")
 _WORDS = (
     "passp", "passe", "pasap", "passap", "birth", "dob", "d.o.b", "born", "geb.", "gebor",
     "geburt", "é le", "ée le", "ne le", "nacid", "nato il", "nata il", "nasci", "geboor",
@@ -77,9 +78,10 @@ class Span:
 def find_personal(text: str) -> list[Span]:
     """Personal data and secrets of a text, by place; they do not overlap."""
     spans: list[Span] = []
+    taken = bytearray(len(text))
     if "://" in text:
-        spans += _free(spans, "url_password", _url_passwords(text))
-    spans += _free(spans, "secret", secret_spans(text))
+        spans += _free(taken, "url_password", _url_passwords(text))
+    spans += _free(taken, "secret", secret_spans(text))
     marks = _markers(text)
     if marks:
         windows = _windows(text) if "cluster" in marks else []
@@ -88,7 +90,7 @@ def find_personal(text: str) -> list[Span]:
                 continue
             for start, end in windows if pattern.marker == "cluster" else [(0, len(text))]:
                 found = _matches(pattern, text, start, end)
-                spans += _free(spans, pattern.kind, found, pattern.kept)
+                spans += _free(taken, pattern.kind, found, pattern.kept)
     return sorted(spans)
 
 
@@ -156,6 +158,8 @@ def _windows(text: str) -> list[tuple[int, int]]:
 
 def _matches(pattern: Pattern, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """After what turned out to be none, the search goes on one character later."""
+    if _needs_word(pattern) and not _has_letters(text, start, end):
+        return
     at = start
     while (match := pattern.regex.search(text, at, end)) is not None:
         span = _fitted(pattern, text, match)
@@ -177,16 +181,28 @@ def _fitted(pattern: Pattern, text: str, match: re.Match[str]) -> tuple[int, int
 def _meant(pattern: Pattern, text: str, span: tuple[int, int]) -> bool:
     """The words around speak for it, or at least not against it."""
     start, end = span
-    before = text[max(0, start - _BEFORE) : start]
-    if pattern.unless is not None and pattern.unless.search(before):
+    if _needs_word(pattern) and not _has_letters(text, start, end):
         return False
+    before = text[max(0, start - _BEFORE) : start]
     if pattern.after is not None and not pattern.after.search(before):
+        return False
+    if pattern.unless is not None and pattern.unless.search(before):
         return False
     said = pattern.near
     if said is not None and not said.search(before) and not said.search(text[end : end + _AFTER]):
         return False
     numeric = pattern.marker == "cluster" and pattern.fit is None
     return not (numeric and _shielded(text, start, end))
+
+
+def _needs_word(pattern: Pattern) -> bool:
+    return pattern.near is not None or pattern.after is not None
+
+
+def _has_letters(text: str, start: int, end: int) -> bool:
+    """There, or near enough to speak for it. Tables of figures have none for long stretches, and
+    would take a thousand times as long as prose."""
+    return _LETTER.search(text, max(0, start - _BEFORE), end + _AFTER) is not None
 
 
 def _shielded(text: str, start: int, end: int) -> bool:
@@ -197,15 +213,16 @@ def _shielded(text: str, start: int, end: int) -> bool:
 
 
 def _free(
-    taken: Sequence[Span],
+    taken: bytearray,
     kind: str,
     found: Iterator[tuple[int, int]] | Sequence[tuple[int, int]],
     kept: int = 2,
 ) -> list[Span]:
-    """Those that no earlier one stands on."""
+    """Those that no earlier one stands on; `taken` is 1 at the characters of all so far."""
     new: list[Span] = []
     for start, end in found:
-        if start < end and not any(s.start < end and start < s.end for s in (*taken, *new)):
+        if start < end and taken.find(1, start, end) < 0:
+            taken[start:end] = b"\1" * (end - start)
             new.append(Span(start, end, kind, kept))
     return new
 
@@ -222,13 +239,13 @@ class PersonalProbe:
     name: str = PROBE
 
     def measure(self, rows: Sequence[Row]) -> Arrays:
-        """`counts`: uint8 of shape [rows, kinds], in the order of `KINDS`; at most 255."""
-        counts = np.zeros((len(rows), len(KINDS)), dtype=np.uint8)
+        """`counts`: uint16 of shape [rows, kinds], in the order of `KINDS`; at most 65,535."""
+        counts = np.zeros((len(rows), len(KINDS)), dtype=np.uint16)
         place = {kind: k for k, kind in enumerate(KINDS)}
         for i, row in enumerate(rows):
             for span in find_personal(content(row)):
                 k = place[span.kind]
-                counts[i, k] = min(255, int(counts[i, k]) + 1)
+                counts[i, k] = min(65_535, int(counts[i, k]) + 1)
         return {"counts": counts}
 
 
@@ -253,7 +270,7 @@ def check_personal_data(
     ]
 
 
-def _finding(rows: RowSet, kind: str, counts: npt.NDArray[np.uint8]) -> Finding:
+def _finding(rows: RowSet, kind: str, counts: npt.NDArray[np.uint16]) -> Finding:
     having = np.flatnonzero(counts)
     total = int(counts.sum(dtype=np.int64))
     shown = []

@@ -278,9 +278,10 @@ them by."""
 
 
 def masked(kind: str, found: str, kept: int) -> str:
-    """`a***@d***.com`; secrets and addresses by their first character; else the last `kept`."""
-    if kind == "email" and "@" in found:
-        name, _, host = found.rpartition("@")
+    """`a***@d***.com`; secrets, addresses and mailboxes in other forms by their first character;
+    else the last `kept`."""
+    name, at, host = found.rpartition("@")
+    if kind == "email" and at and "." in host:
         return f"{name[0]}{HIDDEN}@{host[0]}{HIDDEN}.{host.rpartition('.')[2]}"
     if kind in ("email", "secret", "url_password", "street_address"):
         return found[:1] + HIDDEN

@@ -252,7 +252,7 @@ def _cut_off(rows: RowSet, arrays: Arrays) -> list[Finding]:
     if share < 0.5:  # lists, titles, or a text cut into pieces
         return []
     cut = looked & (end < 1 if share >= ENDING_SHARE else end < 0)
-    said = f"end in the middle of a sentence, where {share:.0%} of the others end with one"
+    said = f"end in the middle of a sentence, where {share:.0%} of all end with one"
     return _found(rows, "cut_off_rows", cut, said, "Was an export or a generation limited?")
 
 

@@ -16,6 +16,8 @@ from keepgain.core.rows import Row, StoredRows, parse_line
 from keepgain.sweeps.gates.material import RowSet
 
 CHUNK = 2_000
+CHUNK_BYTES = 8_000_000
+"""Of the lines of a chunk, where rows are long; one line may be longer."""
 POOL_ROWS = 20_000
 """Rows below which starting processes (about a second) takes longer than it saves."""
 
@@ -100,12 +102,20 @@ parsed there."""
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[_Chunk]:
-    for begin in range(0, len(rows), CHUNK):
-        some = range(begin, min(begin + CHUNK, len(rows)))
-        if isinstance(rows, StoredRows):
-            yield [rows.line(i) for i in some]
-        else:
-            yield [rows[i] for i in some]
+    if not isinstance(rows, StoredRows):
+        for begin in range(0, len(rows), CHUNK):
+            yield [rows[i] for i in range(begin, min(begin + CHUNK, len(rows)))]
+        return
+    lines: list[bytes] = []
+    size = 0
+    for line in rows.lines():
+        lines.append(line)
+        size += len(line)
+        if len(lines) == CHUNK or size > CHUNK_BYTES:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
 
 
 def _here(

@@ -4,10 +4,10 @@ import hashlib
 import re
 import unicodedata
 import zlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -104,10 +104,12 @@ class Words:
 
 def hash_words(normalised: Sequence[str]) -> Words:
     """Of normalised texts."""
-    found = [words(text) for text in normalised]
-    counts = np.array([len(f) for f in found], dtype=np.int64)
-    flat = map(zlib.crc32, map(str.encode, chain.from_iterable(found)))
-    return Words(np.fromiter(flat, dtype=np.uint64, count=int(counts.sum())), counts)
+    hashes, counts = array("Q"), array("q")  # of one text at a time the words are strings
+    for text in normalised:
+        before = len(hashes)
+        hashes.extend(map(zlib.crc32, map(str.encode, words(text))))
+        counts.append(len(hashes) - before)
+    return Words(np.array(hashes, dtype=np.uint64), np.array(counts, dtype=np.int64))
 
 
 def shingles(of: Words, size: int) -> Hashes:

@@ -40,6 +40,8 @@ SHORT = 20
 """Words below which one other word may make another question of a text."""
 PHRASE_ROWS = 10_000
 """Rows that phrases are learnt from, drawn with a fixed seed."""
+SAMPLE_CHARACTERS = 40_000_000
+"""Of a sample of rows that are looked at together: of books, a thousand take gigabytes."""
 _BLOCK = 2_000_000
 
 
@@ -48,8 +50,7 @@ def phrases(rows: Sequence[Row]) -> Hashes:
 
     Of a sample of long files, and of texts that differ: a copied row is no phrase.
     """
-    chosen = sample(len(rows), PHRASE_ROWS)
-    texts = {normal(row_text(rows[i])) for i in chosen.tolist()}
+    texts = {normal(row_text(row)) for row in sampled_rows(rows, PHRASE_ROWS)}
     found = hash_words(sorted(texts))
     whole = found.left >= SHINGLE
     begun, of_text = shingles(found, SHINGLE)[whole], found.text[whole]
@@ -66,6 +67,19 @@ def sample(rows: int, most: int) -> Ints:
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+
+
+def sampled_rows(rows: Sequence[Row], most: int) -> list[Row]:
+    """Those of `sample`, or fewer where they are long: about `SAMPLE_CHARACTERS` in all."""
+    places = sample(len(rows), most)
+    taken, characters = [], 0
+    for i in np.random.default_rng(0).permutation(len(places)).tolist():
+        row = rows[int(places[i])]
+        taken.append((i, row))
+        characters += len(row_text(row))
+        if characters > SAMPLE_CHARACTERS:
+            break
+    return [row for _, row in sorted(taken, key=lambda one: one[0])]
 
 
 def own_words(of: Words, begun: Hashes, ignored: HashSet) -> Mask:

@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"\S+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _AROUND = "\"'“”‘’«»()[]{}<>*.,;:!?…–—-"
 _PROSE_SHARE = 0.6
-"""Of the tokens of a text that are plain words in small letters; code and lists have fewer."""
+"""Of the tokens of a text that are plain words without capitals; code and lists have fewer."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ def _words_of(row: Row) -> list[tuple[str, str]]:
     words: list[tuple[str, str]] = []
     for _, text in parts(row):
         tokens = [t.strip(_AROUND) for t in _TOKEN.findall(text)]
-        plain = [t for t in tokens if t.islower() and _WORD.fullmatch(t)]
+        plain = [t for t in tokens if t == t.lower() and _WORD.fullmatch(t)]
         if len(plain) < _PROSE_SHARE * len(tokens):
             continue
         if (found := probabilities(text)) is not None:

@@ -61,6 +61,9 @@ def check_duplicates(
                     message=f"{surplus} of {len(items.rows)} items ask what another one asks.",
                     rows=_repeats(items, asked),
                     hint="Remove them: intervals come out too narrow.",
+                    count=surplus,
+                    of=len(items.rows),
+                    figures={"share": surplus / len(items.rows)},
                 )
             )
     return findings
@@ -137,4 +140,7 @@ def _finding(
         message=f"{len(common)} of {total} questions of {b.label} are in {a.label} too{how}.",
         rows=tuple(f"{a.places[i]} = {b.places[j]}" for i, j in common[:MAX_EXAMPLES]),
         hint=f"Remove them from one of the two{allowed}; scores would be too good.",
+        count=len(common),
+        of=total,
+        figures={"share": len(common) / total},
     )

@@ -121,3 +121,34 @@ def test_items_can_be_left_out_with_their_clusters() -> None:
     kept = without(scores([1, 0, 0], clusters=("a", "b", None)), ["i1", "other"])
     assert kept.item_ids.tolist() == ["i0", "i2"]
     assert (kept.values.tolist(), kept.clusters) == ([1, 0], ("a", None))
+
+
+def test_items_that_all_score_alike_are_not_known_for_certain() -> None:
+    few = judge(share(60, 60), share(0, 3, "n"), 0.02)
+    assert few.answer == "yes", "three wrong ones of three, after sixty right ones"
+    lucky = judge(share(40, 80), share(3, 3, "n"), 0.02)
+    assert (lucky.answer, lucky.drop.value) == ("not_resolved", -0.5)
+    alike = change(share(300, 300), share(300, 300, "n")).estimate()
+    assert alike.high is not None and alike.high > 1 - 0.025 ** (1 / 300)
+    assert judge(share(5, 5), share(5, 5, "n"), 0.02).answer == "not_resolved"
+    assert judge(share(2000, 2000), share(2000, 2000, "n"), 0.02).answer == "no"
+
+
+def test_no_bound_is_made_up_for_what_is_no_share() -> None:
+    old, new = scores([1.0, 1.0], "bits_per_byte"), scores([2.0, 2.0], "bits_per_byte", "n")
+    assert change(old, new).estimate().low is None
+    assert judge(old, new, 0.1).answer == "not_resolved"
+
+
+def test_what_is_common_to_both_sets_is_taken_off_once() -> None:
+    old = scores([1, 0, 1, 0, 1, 1])
+    assert change(old, old).variance == pytest.approx(0.0, abs=1e-12)
+    clusters = scores([1, 0, 1, 0, 1, 1], clusters=("a", "a", "b", "b", "c", None))
+    assert change(clusters, clusters).variance == pytest.approx(0.0, abs=1e-12)
+    values = np.random.default_rng(0).integers(0, 2, 400).astype(float).tolist()
+    part, whole = scores(values[:300]), scores(values)
+    apart = change(scores(values[:300], name="o"), whole)
+    # mean(300) - mean(400) = (mean(300) - mean(the other 100)) / 4
+    exact = (np.var(values[:300], ddof=1) / 300 + np.var(values[300:], ddof=1) / 100) / 16
+    assert change(part, whole).variance == pytest.approx(exact, rel=0.03)
+    assert apart.variance > 5 * exact

@@ -162,6 +162,20 @@ def test_slots_are_read_from_a_template_and_filled_into_another() -> None:
         fill("{other}", slots)
 
 
+@given(st.lists(st.text("ab", max_size=2), min_size=1, max_size=4), st.text("ab\n", max_size=8))
+def test_slots_are_as_short_as_they_can_be(between: list[str], text: str) -> None:
+    template, pattern = between[0], re.escape(between[0])
+    for name, after in zip("xyz", between[1:], strict=False):
+        template += f"{{{name}}}{after}"
+        pattern += f"(?P<{name}>.+?){re.escape(after)}"
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    assert read_slots(template, text) == (found.groupdict() if found else None)
+
+
+def test_a_long_text_that_is_not_of_a_template_is_told_at_once() -> None:
+    assert read_slots("{a}, {b}, {c}, {d}: {e}.", "x, " * 10_000) is None
+
+
 SLOT_TEXT = st.text(st.characters(blacklist_characters="|"), min_size=1)
 
 

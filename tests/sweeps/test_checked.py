@@ -123,7 +123,12 @@ def test_what_a_check_found_is_kept_whole(prepared: Prepared, tmp_path: Path) ->
 def test_gates_are_chosen_by_name_or_code() -> None:
     assert [g.name for g in chosen_gates(["few_items", "splits"], [])] == ["splits", "suites"]
     every = {g.name for g in GATES}
-    assert {g.name for g in chosen_gates([], ["split_overlap"])} == every - {"splits"}
+    assert {g.name for g in chosen_gates([], ["splits"])} == every - {"splits"}
+    assert {g.name for g in chosen_gates([], ["duplicate_items"])} == every, "it has other codes"
+    assert {g.name for g in chosen_gates([], ["small_slices"])} == every - {"slices"}
+    for only, skip in ((["drift_label"], []), (["leakage"], ["leakage"])):
+        with pytest.raises(UserError, match="no gate is left"):
+            chosen_gates(only, skip)
     with pytest.raises(UserError, match="nearest is 'slices'"):
         chosen_gates(["slice"], [])
 

@@ -62,3 +62,8 @@ def test_lines_leave_out_columns_without_content() -> None:
     assert line.split() == ["t/train", "task", "4", "9", "1", "7", "+", "2"]
     labelled = card().model_copy(update={"labels": Values(rows={"a": 3, "b\x1b[1m": 1})})
     assert card_lines(DataCard(sweep="s", sets=(labelled,)))[1].endswith("a 75%, b[1m 25%")
+
+
+def test_personal_values_of_a_field_are_masked() -> None:
+    column = Column(("anna@example.org", "abe@earth.org", "desk 7"), np.array([0, 1, 2, 1]))
+    assert card(by=column).fields["by"].rows == {"a***@e***.org": 3, "desk 7": 1}

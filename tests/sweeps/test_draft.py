@@ -83,6 +83,14 @@ def test_the_spec_of_a_draft_passes_the_check_on_the_same_rows(
     assert not {c for c in codes if c.startswith(("field_", "answer_", "question_", "unknown_"))}
 
 
+def test_a_field_without_a_name_has_no_rule(world: Path) -> None:
+    rows = [{**row, "": "x"} for row in tickets(20, ["a", "b"])]
+    write_jsonl(world / "tickets.jsonl", rows)
+    words = ("--model", "m0", "--from-data", "tickets.jsonl")
+    assert main(["init", *words]) == 0
+    assert "" not in drafted(world / "tickets.jsonl")["fields"]
+
+
 def test_languages_of_a_good_part_of_the_rows_are_drafted(world: Path) -> None:
     german = "Wo ist das Paket geblieben, das ich gestern bei Ihnen bestellt habe, Nummer"
     english = "Where is the parcel that I have ordered from your shop last week, number"

@@ -12,10 +12,11 @@ from keepgain.analysis.rescored import Pair, judge
 from keepgain.core.config import ModelRef, SuiteRef
 from keepgain.core.errors import UserError
 from keepgain.core.items import ItemScores
+from keepgain.core.rows import Row
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.sweeps.cli.main import main
 from keepgain.sweeps.iterate import Start
-from keepgain.sweeps.rescore import Record, Rescored, read_items_of
+from keepgain.sweeps.rescore import Record, Rescored, new_names, read_items_of, renamed
 from keepgain.sweeps.rescore_text import answer, rescored_lines, to_json
 from keepgain.sweeps.spec_models import SuiteSpec
 
@@ -153,3 +154,15 @@ def test_a_threshold_that_is_no_number_is_refused(capsys: pytest.CaptureFixture[
         words = ["rescore", "last", "--suite", "new.jsonl", f"--threshold={bad}"]
         assert main(words) == 2
         assert "--threshold: must be a number of at least 0" in capsys.readouterr().err
+
+
+def test_new_items_are_old_ones_by_what_they_ask_and_not_by_the_id_that_a_file_gives() -> None:
+    def row(name: str, question: str) -> Row:
+        return Row(id=name, kind="pair", prompt=question, answer="a")
+
+    old = [row("1", "who?"), row("2", "where?")]
+    new = [row("1", "when?"), row("7", "Who? "), row("8", "how?")]
+    names = new_names(old, new)
+    assert names == {"1": "new:1", "7": "1", "8": "8"}
+    scored = share(1, 2, "")
+    assert renamed(scored, {"0": "7"}).item_ids.tolist() == ["7", "1"]

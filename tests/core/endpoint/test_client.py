@@ -306,6 +306,8 @@ def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path: Path) -> No
     [
         ({"base_url": "localhost:8000"}, "must be an address"),
         ({"base_url": f"http://me:{KEY}@host/v1"}, "holds no key"),
+        ({"base_url": "http://localhost:99999/v1"}, "(?i)port"),
+        ({"base_url": "http://localhost:8000/v1\n"}, "white space"),
         ({"api_key_env": KEY}, "never the key"),
         ({"api_key": KEY}, "unknown key 'api_key'"),
         ({"parameters": {"model": "other"}}, "'model' is not set here"),
@@ -319,6 +321,29 @@ def test_faults_of_the_spec_are_named_without_the_key(change: dict[str, Any], sa
     with pytest.raises(UserError, match=says) as caught:
         parse(EndpointSpec, given, source="sweep.yaml")
     assert KEY not in redact(str(caught.value))
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"\u201c{KEY}\u201d", f"{KEY}\u200b"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_WRITER", key)
+    with pytest.raises(UserError, match="TEAM_WRITER holds a line break") as refused:
+        endpoint(Server("http://localhost/v1"), tmp_path, api_key_env="TEAM_WRITER")
+    assert KEY not in str(refused.value)
+
+
+def test_half_characters_and_impossible_counts_of_an_answer_are_kept_as_far_as_they_go(
+    tmp_path: Path,
+) -> None:
+    body = (
+        b'{"choices": [{"message": {"content": "half \\ud83d"}}], '
+        b'"usage": {"prompt_tokens": 1, "completion_tokens": 99999999999999999999}}'
+    )
+    with serving(Reply(body=body)) as server, endpoint(server, tmp_path) as client:
+        given = answer_of(client.ask(asked("hello")))
+        assert given.text.rstrip("\ufffd") == "half " and not given.counted
+        assert answer_of(client.ask(asked("hello"))).cached
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:

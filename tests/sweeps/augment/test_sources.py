@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
+from keepgain.sweeps.augment import follow
 from keepgain.sweeps.check import check
+from keepgain.sweeps.gates import columns
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import make_world, write_jsonl
@@ -179,6 +181,17 @@ def test_rows_follow_their_parents_and_those_of_items_are_left_out(world: Path) 
     assert findings["parent_is_item"].rows[0].endswith("made.jsonl:1")
     assert findings["parent_unknown"].count == 2
     assert not {"near_shared_rows", "shared_rows"} & set(findings)
+
+
+def test_rows_of_more_parents_than_a_column_may_name_follow_them(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = made_from(prepare(load_spec(world), None), "train")
+    for module in (columns, follow):
+        monkeypatch.setattr(module, "MAX_DISTINCT", 100)
+    assert len(rows) > 100
+    made = prepared_with(world, made=follower(world, rows)).sources["made"].train
+    assert len(made.rows) == len(rows) and "parent" not in made.columns
 
 
 def test_a_file_without_parents_cannot_follow(world: Path) -> None:

@@ -16,7 +16,8 @@ from keepgain.sweeps.clean.cleaning import Options, clean
 from keepgain.sweeps.clean.folder import Target
 from keepgain.sweeps.clean.inputs import inputs_of_files
 from keepgain.sweeps.cli.main import main
-from keepgain.sweeps.datasets import bucket
+from keepgain.sweeps.datasets import bucket, read_sources
+from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import make_world, write_jsonl
 
 DESKS = ("north", "south", "east")
@@ -245,7 +246,9 @@ def test_tables_become_json_lines_and_names_stay_apart(world: Path) -> None:
     files = ["a/rows.csv", "b/rows.parquet", "log.jsonl.gz"]
     assert sweep_clean(*files, "--to", "out", "--keep-doubtful") == 0
     out = world / "out"
-    assert rows_of(out / "rows.jsonl") == [{"prompt": "what now", "answer": "so, be it", "n": "1"}]
+    (changed,) = rows_of(out / "rows.jsonl")
+    del changed["id"]
+    assert changed == {"prompt": "what now", "answer": "so, be it", "n": "1"}
     assert rows_of(out / "b-rows.jsonl") == [{"prompt": "q", "answer": "r", "d": 1.5}]
     names = set(json.loads((out / "clean.json").read_text())["names"])
     assert names == {p.name for p in out.iterdir()} and len(names) == 6
@@ -300,6 +303,15 @@ def test_an_earlier_cleaning_is_replaced_with_force_only(world: Path) -> None:
     assert sweep_clean("tickets.jsonl", "--to", "out", "--force", "--keep-doubtful") == 0
     assert not (world / "out" / "general.jsonl").exists()
     assert not list(world.glob(".out*"))
+
+
+def test_a_link_to_a_folder_stays_a_link(world: Path) -> None:
+    assert sweep_clean("tickets.jsonl", "--to", "out", "--keep-doubtful") == 0
+    (world / "link").symlink_to("out")
+    for _ in range(2):
+        assert sweep_clean("general.jsonl", "--to", "link", "--force", "--keep-doubtful") == 0
+    assert (world / "link").is_symlink() and (world / "out" / "general.jsonl").exists()
+    assert not list(world.glob(".*"))
 
 
 def test_a_fault_in_the_last_file_leaves_nothing(
@@ -374,3 +386,93 @@ def test_what_is_cleaned_has_the_same_splits(world: Path) -> None:
     for before, after in zip(rows, rows_of(world / "out" / "tickets.jsonl"), strict=True):
         asked = [Row("", "pair", prompt=r["prompt"]) for r in (before, after)]
         assert bucket(asked[0], 10, "split") == bucket(asked[1], 10, "split")
+
+
+def test_rows_made_from_others_find_them_again_when_those_were_tidied(world: Path) -> None:
+    """Rows without an id are named by their content, which cleaning changes."""
+    rows = [{k: v for k, v in ticket(i).items() if k != "id"} for i in range(300)]
+    rows = [{**row, "prompt": f" {row['prompt']}"} for row in rows]
+    write_jsonl(world / "tickets.jsonl", rows)
+    trained = read_sources(load_spec(world / "sweep.yaml"))["tickets"].train.rows
+    follow = [
+        {"id": f"{row.id}~1", "parent": row.id, "prompt": f"say: {i} {row.prompt}", "answer": "x"}
+        for i, row in enumerate(trained)
+    ]
+    write_jsonl(world / "reworded.jsonl", follow)
+    source = "  tickets: {path: tickets.jsonl, role: task, split: auto}\n"
+    spec = (world / "sweep.yaml").read_text()
+    assert source in spec
+    more = "  reworded: {path: reworded.jsonl, role: synthetic, follows: tickets}\n"
+    (world / "sweep.yaml").write_text(spec.replace(source, source + more))
+    assert sweep_clean("sweep.yaml", "--to", "out", "--keep-doubtful") == 0
+    assert all("id" in row for row in rows_of(world / "out" / "tickets.jsonl"))
+    cleaned = (world / "sweep.yaml").read_text()
+    for name in ("tickets.jsonl", "reworded.jsonl"):
+        cleaned = cleaned.replace(f"path: {name}", f"path: out/{name}")
+    (world / "cleaned.yaml").write_text(cleaned)
+    found = read_sources(load_spec(world / "cleaned.yaml"))["reworded"]
+    assert len(found.train.rows) == len(follow)
+
+
+def test_what_was_masked_leaves_no_hash_to_guess_it_by(world: Path) -> None:
+    write_jsonl(world / "t.jsonl", [{"prompt": " from jane.doe@gmail.com", "answer": "b"}])
+    assert sweep_clean("t.jsonl", "--to", "out", "--mask-personal", "--keep-doubtful") == 0
+    (row,) = rows_of(world / "out" / "t.jsonl")
+    assert "***" in row["prompt"] and "id" not in row
+
+
+def test_what_a_person_has_filled_in_is_not_replaced(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(world / "tickets.jsonl", CONTRADICTING)
+    assert sweep_clean("sweep.yaml", "--to", "out") == 0
+    review = world / "out" / "review.jsonl"
+    entries = rows_of(review)
+    write_jsonl(review, [{**entries[0], "new_answer": "north"}, *entries[1:]])
+    filled_in = review.read_bytes()
+    apply = ("--apply", "out/review.jsonl")
+    assert sweep_clean("sweep.yaml", "--to", "out", "--force", *apply) == 2
+    assert "filled it in" in capsys.readouterr().err and review.read_bytes() == filled_in
+    assert sweep_clean("sweep.yaml", "--to", "out2", *apply) == 0
+
+
+def test_a_decision_is_true_of_exact_copies_of_the_row(world: Path) -> None:
+    rows = [*CONTRADICTING, {**ticket(9), "id": "copy"}, {**ticket(9, "east"), "id": "contra2"}]
+    write_jsonl(world / "tickets.jsonl", rows)
+    assert sweep_clean("sweep.yaml", "--to", "out") == 0
+    review = rows_of(world / "out" / "review.jsonl")
+    decided = [{**e, "new_answer": "north"} for e in review if e["id"] == "t9"]
+    decided += [{**e, "drop": True} for e in review if e["id"] == "contra"]
+    write_jsonl(world / "reviewed.jsonl", decided)
+    assert sweep_clean("sweep.yaml", "--to", "out2", "--apply", "reviewed.jsonl") == 0
+    kept = {row["id"] for row in rows_of(world / "out2" / "tickets.jsonl")}
+    assert "t9" in kept and kept.isdisjoint({"contra", "copy", "contra2"})
+    left = {e["id"] for e in rows_of(world / "out2" / "review.jsonl")}
+    assert left.isdisjoint({"t9", "contra", "copy", "contra2"})
+
+
+def test_answers_of_chats_in_tables_are_corrected(world: Path) -> None:
+    def chat(asked: str, answer: str) -> str:
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        return json.dumps(turns)
+
+    chats = [chat(t["prompt"], t["answer"]) for t in CONTRADICTING]
+    pq.write_table(pa.table({"messages": chats}), world / "chats.parquet")
+    assert sweep_clean("chats.parquet", "--to", "out") == 0
+    (contra,) = [e for e in rows_of(world / "out" / "review.jsonl") if e["line"] == 301]
+    write_jsonl(world / "reviewed.jsonl", [{**contra, "new_answer": "west"}])
+    assert sweep_clean("chats.parquet", "--to", "out2", "--apply", "reviewed.jsonl") == 0
+    answers = [r["messages"][-1]["content"] for r in rows_of(world / "out2" / "chats.jsonl")]
+    assert answers.count("west") == 1
+
+
+def test_two_decisions_on_a_row_are_refused(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(world / "tickets.jsonl", CONTRADICTING)
+    assert sweep_clean("sweep.yaml", "--to", "out") == 0
+    entry = rows_of(world / "out" / "review.jsonl")[0]
+    both = [{**entry, "new_answer": "north"}, {**entry, "drop": True}]
+    write_jsonl(world / "reviewed.jsonl", both)
+    assert sweep_clean("sweep.yaml", "--to", "out2", "--apply", "reviewed.jsonl") == 2
+    assert "reviewed.jsonl:2: the row is decided on at" in capsys.readouterr().err

@@ -31,6 +31,8 @@ def edited(record: dict[str, Any], kind: str = "prompt_answer", **how: Any) -> d
         ("a\u200bb\ufeff", "none", "ab"),
         ("a\r\nb \t\nc\rd", "none", "a\nb\nc\nd"),
         ("a\n\n\n\n\n\nb", "none", "a\n\n\nb"),
+        ("one\x0ctwo\x0bthree\x85four\u2028five", "none", "one\ntwo\nthree\nfour\nfive"),
+        ("  a\n", "none", "a"),
         ("\n  \n    code\n      more\n", "none", "    code\n      more"),
         ("a    b\tc", "none", "a    b\tc"),
         ("\x00a\x1b[1m", "none", "a[1m"),
@@ -49,6 +51,17 @@ def test_white_space_is_tidied_and_what_may_mean_something_stays(
 def test_tidying_again_changes_nothing(text: str, join: Join) -> None:
     once = tidy(unicodedata.normalize("NFC", text), join)
     assert tidy(unicodedata.normalize("NFC", once), join) == once
+
+
+def test_cleaning_again_changes_nothing() -> None:
+    once = edited({"prompt": "caf e\u200b\u0301", "answer": " a\n"})
+    assert once == {"prompt": "caf \u00e9", "answer": " a"} and edited(once) == once
+
+
+@pytest.mark.parametrize("choices", ["[broken, x ", [{"text": "x "}, {"text": "y"}], [{"": 5}], 7])
+def test_choices_that_nobody_reads_may_be_anything(choices: object) -> None:
+    new = edited({"prompt": "p", "answer": "a", "choices": choices})
+    assert new["choices"] == (choices.rstrip() if isinstance(choices, str) else choices)
 
 
 def test_only_what_is_trained_on_is_edited_and_other_fields_stay() -> None:

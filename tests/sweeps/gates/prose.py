@@ -21,7 +21,8 @@ def paragraphs() -> tuple[str, ...]:
         text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
         for part in re.split(r"\n\s*\n|\n- ", text):
             words = part.split()
-            if 30 <= len(words) <= 300 and not part.lstrip().startswith("|"):
+            listed = part.lstrip().startswith("|") or "*Why:*" in part  # entries are alike
+            if 30 <= len(words) <= 300 and not listed:
                 found.append(" ".join(words))
     return tuple(dict.fromkeys(found))
 

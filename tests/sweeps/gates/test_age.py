@@ -98,3 +98,11 @@ def test_a_suite_that_ends_before_the_training_rows_do_is_warned_of() -> None:
     assert {f.code for f in check_age([train, drawn], TODAY)} == {"dates"}
     general = row_set(days(date(2020, 1, 1), 60), "general/test", measures="forgetting")
     assert {f.code for f in check_age([train, general], TODAY)} == {"dates"}
+
+
+def test_a_limit_that_nothing_can_be_held_against_is_said() -> None:
+    undated = row_set(["a", "b"], field="note")
+    (found,) = check_age([undated], TODAY, limits={"data": 365})
+    assert (found.code, found.severity, found.where) == ("age_unknown", "warning", "data/train")
+    assert check_age([undated], TODAY) == []
+    assert check_age([undated], TODAY, {"data": 365}, {"data": date(2026, 5, 1)}) == []

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from keepgain.core.formats import iterate_rows
 from keepgain.sweeps.gates import columns
@@ -35,3 +36,36 @@ def test_content_and_ids_are_no_columns_and_long_texts_are_none(tmp_path: Path) 
     path.write_text(json.dumps(row | {"tags": ["a"], "by": "ann"}) + "\n")
     (found,) = iterate_rows(path)
     assert found.beside == {"label": "3", "sure": "True", "by": "ann"}
+
+
+def test_of_more_moments_than_a_column_holds_the_days_are_kept(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(columns, "MAX_DISTINCT", 3)
+    builder = ColumnsBuilder()
+    for second in range(9):
+        moment = f"2026-01-0{1 + second // 4}T10:00:0{second}Z"
+        builder.add({"at": moment} if second != 1 else {})
+    at = builder.columns()["at"]
+    assert at.values == ("2026-01-01", "2026-01-02", "2026-01-03")
+    assert at.codes.tolist() == [0, -1, 0, 0, 1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("row", "beside"),
+    [
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+         {"label": "x"}),
+        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+         {"label": "x"}),
+        ({"instruction": "q", "output": "a"}, {"label": "x"}),
+        ({"text": "t"}, {"label": "x"}),
+        ({"prompt": "q", "answer": "a"}, {"label": "x"}),
+        ({"prompt": "q"}, {}),
+    ],
+)  # fmt: skip
+def test_a_label_is_content_only_where_it_is_the_answer(
+    tmp_path: Path, row: dict[str, object], beside: dict[str, str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row | {"label": "x"}) + "\n")
+    (found,) = iterate_rows(path)
+    assert found.beside == beside

@@ -173,3 +173,21 @@ def test_a_pattern_that_takes_for_ever_is_refused_with_its_key(
 def test_sources_without_a_licence_are_named_where_others_have_one() -> None:
     (finding,) = check_declared({"a": "MIT", "b": None}, ["a", "b"])
     assert (finding.code, finding.where) == ("source_undeclared", "data.b")
+
+
+def test_copies_of_a_line_and_lines_in_any_order_are_all_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"kind": k}) + "\n" for k in "aabb"))
+    lines = (4, 1, 1, 3, 3, 2)
+    rows = tuple(Row(str(i), "pair", prompt="q", answer="a") for i in range(len(lines)))
+    copies = RowSet("t/train", "train", rows, tuple(f"{path}:{n}" for n in lines), role="task")
+    (one,) = found("fields: {kind: {allowed: [a]}}", copies)
+    assert one.count == 3 and one.rows == (f"{path}:4", f"{path}:3", f"{path}:3")
+
+
+def test_pairs_that_the_spec_holds_have_no_fields(tmp_path: Path) -> None:
+    spec = tmp_path / "sweep.yaml"
+    spec.write_text("name: x\n")
+    rows = (Row("1", "pair", prompt="q", answer="a"),)
+    pairs = RowSet("gain/test", "test", rows, (f"{spec}:1",), measures="gain")
+    assert found("fields: {kind: {required: true}}", pairs) == []

@@ -62,3 +62,16 @@ def test_production_is_compared_with_training_and_with_items() -> None:
     found = check_coverage(sets, {**facts, **facts_of([production])}, labels, production)
     assert {f.where for f in found} == {"t/train", "g/test"}
     assert all("of production" in f.message for f in found)
+
+
+def test_a_set_without_rows_is_compared_with_nothing() -> None:
+    assert check_coverage(*known(task([]), items("test", TASK[:100]))) == []
+
+
+def test_rare_openings_together_are_not_called_an_opening() -> None:
+    train = [(f"{a} {b} {c} now", "x") for a in "abcdefgh" for b in "abcde" for c in "abcde"]
+    same = [("how do I pay it", "x")] * 100
+    found = check_coverage(*known(task(train + same[:40]), items("test", same)))
+    opening = next(f for f in found if f.code == "coverage_opening")
+    assert "test has no row of any rarer opening, 83.3% of training" in opening.message
+    assert "others" not in opening.message

@@ -101,3 +101,15 @@ def test_free_answers_leak_only_where_a_prompt_calls_them_so() -> None:
     leaking = [(f"{q} Answer: {a}", a) if i % 10 == 0 else (q, a) for i, (q, a) in enumerate(spans)]
     (finding,) = found(leaking)
     assert finding.count == 40 and "the answer stands after 'answer:'" in finding.message
+
+
+def test_all_places_of_a_label_are_named_and_few_rows_of_many_are_enough() -> None:
+    cases = tickets(2000)
+    for i in range(6):
+        (q, a), (r, b) = cases[i], cases[100 + i]
+        cases[i], cases[100 + i] = (f"({a}) {q}", a), (f"{r} [label: {b}]", b)
+    (finding,) = found(cases)
+    assert finding.count == 12 and finding.figures["share"] == 12 / 2000
+    assert (
+        "after '(' in the prompt in 6 and after 'label:' in the prompt in 6 of" in finding.message
+    )

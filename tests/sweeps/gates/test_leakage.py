@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from keepgain.sweeps.gates import leak_index
+from keepgain.sweeps.gates import leak_index, leakage
 from keepgain.sweeps.gates.leak_index import Runs
 from keepgain.sweeps.gates.leakage import check_leakage, find_leaks, leaked_items
 from keepgain.sweeps.gates.material import RowSet
@@ -132,3 +132,17 @@ def test_runs_name_every_text_that_has_them() -> None:
     ab = int(np.searchsorted(runs.hashes.hashes, shingles(words, 2)[0]))
     which, texts = runs.texts_with(np.array([ab, ab]))
     assert which.tolist() == [0, 0, 1, 1] and texts.tolist() == [0, 2, 0, 2]
+
+
+def test_few_pairs_at_a_time_give_the_same_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and items of the same templates are too many pairs for memory."""
+    texts = paragraphs()[:40]
+    copies = [" ".join(t.split()[: 20 + 5 * i]) for t in texts[:10] for i in range(6)]
+    sets = [text_set("docs/train", [*copies, *texts[10:]]), text_set("suite/test", texts[:10])]
+    (whole,) = find_leaks(sets)
+    assert len(whole.items) == 10
+    for pairs in (1, 50, 1000):
+        monkeypatch.setattr(leakage, "_PAIRS", pairs)
+        (one,) = find_leaks(sets)
+        for name in ("items", "row", "share", "asked"):
+            assert np.array_equal(getattr(one, name), getattr(whole, name)), (pairs, name)

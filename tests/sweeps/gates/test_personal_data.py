@@ -186,3 +186,19 @@ def test_the_answer_of_a_chat_and_its_prompt_are_both_looked_at() -> None:
     counts = PersonalProbe().measure([Row("1", "chat", chat, answer="c@d.org")])["counts"]
     assert counts.shape == (1, len(KINDS)) and counts[0, KINDS.index("email")] == 2
     assert PersonalProbe().measure([])["counts"].shape == (0, len(KINDS))
+
+
+def test_a_mailbox_in_brackets_is_masked_with_its_host() -> None:
+    for text in ("to anna [@] example [dot] com", "to anna(@)example(dot)com"):
+        assert mask(text) == "to a***"
+
+
+def test_long_rows_of_figures_or_of_finds_take_no_longer_than_their_length_asks_for() -> None:
+    figures = "Series: " + " ".join(str(i % 90) for i in range(30_000))
+    mails = " ".join(f"user{i}@mail{i}.com" for i in range(12_000))
+    began = time.process_time()
+    assert find_personal(figures) == []
+    assert len(find_personal(mails)) == 12_000
+    assert time.process_time() - began < 5, "each took minutes"
+    counts = PersonalProbe().measure([Row("1", "text", text=mails)])["counts"]
+    assert counts.sum() == 12_000

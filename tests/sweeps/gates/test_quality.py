@@ -98,7 +98,7 @@ def test_a_cut_end_is_found_where_the_others_end() -> None:
     rows = [Row(str(i), "text", text=t) for i, t in enumerate(texts)]
     (found,) = check_quality([row_set(rows)])
     assert (found.code, found.rows) == ("cut_off_rows", ("f:8",))
-    assert "where 99% of the others end with one" in found.message
+    assert "where 99% of all end with one" in found.message
     # Where 60 % end, only what no sentence ends with is taken for cut.
     for i in range(40):
         texts[i] = texts[i][:-1]

@@ -14,8 +14,10 @@ import pytest
 
 from keepgain.core.rows import Row, RowSpool
 from keepgain.sweeps.gates import scan as scanning
+from keepgain.sweeps.gates import sketches
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.scan import scan, scan_sets
+from keepgain.sweeps.gates.splits import QuestionProbe
 
 
 @dataclass(frozen=True)
@@ -124,3 +126,22 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     )
     assert done.returncode == -9
     assert int(done.stdout) > 1
+
+
+def test_long_rows_are_chunked_and_sampled_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A book a row: 2,000 of them at once would take gigabytes."""
+    spool = RowSpool()
+    for number in range(50):
+        spool.add(Row(str(number), "text", text=f"{number} " + "word " * 200))
+    rows, probe = spool.rows(), QuestionProbe()
+    whole = scan(rows, [probe])[probe.name]
+    monkeypatch.setattr(scanning, "CHUNK", 50)
+    monkeypatch.setattr(scanning, "CHUNK_BYTES", 3_000)
+    done: list[int] = []
+    parts = scan(rows, [probe], tick=done.append)[probe.name]
+    assert max(done) == 3 and sum(done) == 50
+    assert all(np.array_equal(parts[name], whole[name]) for name in whole)
+    assert [r.id for r in sketches.sampled_rows(rows, 50)] == [str(i) for i in range(50)]
+    monkeypatch.setattr(sketches, "SAMPLE_CHARACTERS", 10_500)
+    some = [int(r.id) for r in sketches.sampled_rows(rows, 50)]
+    assert len(some) == 11 and some == sorted(some), "of 1,002 characters or so each"

@@ -42,3 +42,11 @@ def test_each_language_has_its_own_dictionary() -> None:
     (found,) = check_spelling([texts(lines)])
     assert found.severity == "note" and "'de'" in found.message
     assert check_spelling([texts(lines)], ["en"]) == []
+
+
+def test_scripts_without_capitals_are_prose_as_well() -> None:
+    right = "هذا البيت كبير جدا و نحن في المدينة كل يوم من الصباح حتى المساء مع الناس"
+    lines = [right] * 30
+    before = check_spelling([texts(lines)])
+    after = check_spelling([texts([*lines, f"{right} كككبيررر"])])
+    assert before == [] and [f.count for f in after] == [1]
