@@ -69,22 +69,28 @@ class Jobs:
     def do(self, request: TrainRequest | ScoreRequest) -> WorkReply:
         """As `answer`, for a parsed request."""
         folder = Path(request.sweep_folder) / "runs" / request.run_key
-        folder.mkdir(parents=True, exist_ok=True)
-        with logging_to(folder / LOG):
-            try:
-                if this_place().leads:
-                    remove_leftovers(folder)
-                reset_peak_memory()
-                energy = energy_so_far(request.config.runtime)
-                if isinstance(request, TrainRequest):
-                    report = self._train(request, folder)
-                else:
-                    report = self._score(request, folder)
-                return WorkReply(report=with_energy(report, energy, request.config.runtime))
-            except Exception as error:  # the boundary: the reply and the log carry it on
-                # What is in memory may be half a step further than it says.
-                self._drop()
-                return reply_of(error)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with logging_to(folder / LOG):
+                return self._do(request, folder)
+        except OSError as error:  # neither folder nor log can be written
+            return reply_of(error)
+
+    def _do(self, request: TrainRequest | ScoreRequest, folder: Path) -> WorkReply:
+        try:
+            if this_place().leads:
+                remove_leftovers(folder)
+            reset_peak_memory()
+            energy = energy_so_far(request.config.runtime)
+            if isinstance(request, TrainRequest):
+                report = self._train(request, folder)
+            else:
+                report = self._score(request, folder)
+            return WorkReply(report=with_energy(report, energy, request.config.runtime))
+        except Exception as error:  # the boundary: the reply and the log carry it on
+            # What is in memory may be half a step further than it says.
+            self._drop()
+            return reply_of(error)
 
     def _train(self, request: TrainRequest, folder: Path) -> RungReport:
         config, rung = request.config, request.rung

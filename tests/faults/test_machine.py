@@ -70,8 +70,8 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def mount(kind: str, folder: Path, options: str) -> None:
-    command = ["mount", "-t", kind, "-o", options, kind, str(folder)]
+def mount(kind: str, folder: Path, options: str, of: Path | None = None) -> None:
+    command = ["mount", "-t", kind, "-o", options, str(of or kind), str(folder)]
     if (
         shutil.which("mount") is None
         or subprocess.run(command, capture_output=True, check=False).returncode
@@ -125,14 +125,15 @@ def test_a_store_of_somebody_else_is_refused_before_anything_starts(tmp_path: Pa
 def test_results_that_can_no_longer_be_written_fail_trials_and_not_the_record(
     tmp_path: Path,
 ) -> None:
-    """A file system that takes nothing comes over the folder of the runs, in the middle of one."""
+    """The folder of the runs becomes read-only in the middle of one, as a disk with errors does."""
     spec = write_spec(tmp_path / "user", trials=4, rungs="[1]", failure_rate=0.6)
     swept = Swept(spec.parent, spec, tmp_path / "store")
     with background(*swept.command, cwd=swept.cwd, log=tmp_path / "log") as driver:
         driver.until("a trial has ended", lambda: bool(reports(swept)))
         runs = swept.folder / "runs"
-        mount("tmpfs", runs, "ro,size=1m")
+        mount("none", runs, "bind", of=runs)
         try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(runs)], check=True)
             family = driver.family()
             code = driver.wait(600)
         finally:

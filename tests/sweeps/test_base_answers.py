@@ -9,7 +9,7 @@ import pytest
 from keepgain.core.config import BaseAnswers
 from keepgain.core.errors import UserError
 from keepgain.core.rows import read_rows
-from keepgain.sweeps.check import check
+from keepgain.sweeps.check import check, check_sweep
 from keepgain.sweeps.cli.check import render
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.show import shown_rows
@@ -97,7 +97,7 @@ def test_tokens_are_counted_as_at_most_and_said_to_be(prepared: Prepared) -> Non
     prompt = len("tell me about 10")
     assert stats.longest == prompt + 1 + 10  # with the end, and 10 that the base may write
     assert stats.tokens == sum(len(p["prompt"]) + 1 + 10 for p in PROMPTS)
-    text = render(prepared, check(prepared))
+    text = render(prepared, check_sweep(prepared))
     assert "at most 1.34k tokens: the base writes up to 10 each" in text
     assert "is drawn at least" in text  # answers may be shorter, rows drawn more often
 
@@ -115,7 +115,7 @@ def test_shown_are_the_prompts_alone(
     expected = asked if template is None else f"<user>{asked}</s><assistant>"
     assert "".join(text for text, _ in row.parts) == expected
     assert row.answered_by_base and not any(row.loss) and len(row.ids) == len(row.tokens)
-    text = render(prepared, [], {"general": [row]}, "m0")
+    text = render(prepared, check_sweep(prepared), {"general": [row]}, "m0")
     assert "the first prompts as m0 answers them" in text
     assert f"a prompt of {len(row.ids)} tokens, answered by the base" in text
 

@@ -418,6 +418,11 @@ class Cluster:
         self.sent: list[dict[str, str]] = []
         self.found: list[Submission] = []
         self.refuses = False
+        self.knows = False
+
+    def state(self, job: str) -> None:
+        if not self.knows:
+            raise UserError(f"no job '{job}'")
 
     def submit(self, folder: Path, entrypoint: str, **told: Any) -> None:
         self.found = read_notes()
@@ -439,7 +444,12 @@ def test_a_job_has_its_note_before_it_runs_and_a_refused_one_leaves_none(
     with pytest.raises(UserError, match="no"):
         submit(options, print)
     assert len(cluster.found) == 1 and read_notes() == []
-    cluster.refuses = False
+    cluster.knows = True  # its answer was lost, and not the request
+    late, _ = submit(options, print)
+    (note,) = read_notes()
+    assert note.job == late.job
+    (project / ".keepgain" / "submitted" / f"{late.job}.json").unlink()
+    cluster.refuses = cluster.knows = False
     sent, _ = submit(options, print)
     assert cluster.found == read_notes() == [sent]
     assert cluster.sent == [{}]  # the nodes' own store, and their own KEEPGAIN_WORK
