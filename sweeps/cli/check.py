@@ -109,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             facts["shown"] = {n: [row.to_json() for row in rows] for n, rows in shown.items()}
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
+        _say(f"checked in {human_seconds(checked.seconds)}")  # the same input, the same output
         print(render(prepared, checked, shown, args.model))
     return EXIT_BAD_INPUT if has_errors(checked.findings) else EXIT_OK
 
@@ -225,7 +226,6 @@ def render(
         lines += ["", render_rows(title, rows, colour, width)]
     lines += [""] if shown else []
     lines += [*(f"  {line}" for line in card_lines(checked.card)), ""]
-    lines.append(f"checked in {human_seconds(checked.seconds)}")
     lines.append(count_findings(checked.findings))
     return "\n".join(lines)
 
