@@ -1,9 +1,11 @@
 """What there is to say of one sweep, from its ledger: nothing is contacted."""
 
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keepgain.core.errors import UserError
 from keepgain.core.status import TrialStatus
@@ -14,6 +16,8 @@ from keepgain.core.store.summary import SweepSummary, list_sweeps
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
+
+RESOLVED_SPEC = "spec.resolved.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,20 @@ def failures(runs: Iterable[RunState]) -> list[Failure]:
 def read_runs(folder: Path) -> list[RunState]:
     """All runs of the sweep."""
     return list(replay(read_events(folder / LEDGER_NAME)).runs.values())
+
+
+def read_resolved_spec(folder: Path) -> dict[str, Any]:
+    """The spec of a sweep as it was run, out of the sweep's folder.
+
+    Raises:
+        UserError: It is not there, or no JSON.
+    """
+    path = folder / RESOLVED_SPEC
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the sweep's spec cannot be read ({error}).", where=str(path)) from None
+    return found
 
 
 def find_sweep(location: StoreLocation, sweep_id: str) -> Path:

@@ -6,7 +6,6 @@ on can no longer measure, nor say when to stop: the model is scored on the test 
 sweep has opened them, and on the validation items of suites whose rows it was not trained on.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +24,9 @@ from keepgain.core.rows import Row, read_rows, write_rows
 from keepgain.core.units import human_count, human_seconds
 from keepgain.core.work import TrainRequest
 from keepgain.sweeps.lone_worker import lone_worker, resources_of, trained
+from keepgain.sweeps.overview import read_resolved_spec
 from keepgain.sweeps.search.replay import RunState
 
-SPEC = "spec.resolved.json"
 WHERE = "--refit"
 
 
@@ -60,7 +59,7 @@ def refitted(
         UserError: The sweep's rows are gone, none of its sources has validation rows, the trial
             chose how many rows to train on, or the training failed.
     """
-    spec = _spec(folder)
+    spec = read_resolved_spec(folder)
     given = TrialConfig.model_validate(run.asked.config)
     if given.rows is not None:
         raise UserError(
@@ -98,16 +97,6 @@ def refitted(
             raise UserError(f"the refit failed ({failure}).", where=WHERE) from None
         assert report.model_folder is not None, "it was asked for"
         yield Refit(config, seed, report, added, work / report.model_folder)
-
-
-def _spec(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the sweep's spec cannot be read ({error}).", where=str(folder / SPEC)
-        ) from None
-    return found
 
 
 def _validation_of(spec: Mapping[str, Any]) -> dict[str, str]:

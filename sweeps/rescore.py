@@ -5,7 +5,6 @@ record of their own in `rescores/` of the sweep's folder: nothing of it enters t
 That these items were opened is noted in the store (`sweeps.openings`).
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,7 +34,7 @@ from keepgain.sweeps.iterate import BEST, Start, decided_trial, find_start
 from keepgain.sweeps.located import Located, digest_rows, store_rows
 from keepgain.sweeps.lone_worker import lone_worker, resources_of, trained
 from keepgain.sweeps.openings import count_openings, note_opening, opening
-from keepgain.sweeps.overview import find_sweep, read_runs
+from keepgain.sweeps.overview import find_sweep, read_resolved_spec, read_runs
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import SCORES_OF, form_of
@@ -43,7 +42,6 @@ from keepgain.sweeps.spec import measures_of
 from keepgain.sweeps.spec_models import DataSpec, QuestionSpec, SuiteSpec
 from keepgain.sweeps.spec_scorer import refuse_unscorable
 
-SPEC = "spec.resolved.json"
 FOLDER = "rescores"
 RECORD = "rescore.json"
 MODEL = "--model"
@@ -208,7 +206,7 @@ def _subject(location: StoreLocation, folder: Path, suite: str | None, trial: st
         for r in runs
         if r.asked.stage is Stage.BASE and r.asked.kind == "base" and r.asked.model == start.model
     )
-    spec = _read_spec(folder)
+    spec = read_resolved_spec(folder)
     tests = {
         str(r.asked.params[SCORES_OF]): r
         for r in runs
@@ -242,16 +240,6 @@ def _start(location: StoreLocation, folder: Path, trial: str) -> Start:
             where=error.where,
             hint=" ".join(x for x in (error.hint, GONE) if x),
         ) from None
-
-
-def _read_spec(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the sweep's spec cannot be read ({error}).", where=str(folder / SPEC)
-        ) from None
-    return found
 
 
 def _suite(wanted: str | None, spec: dict[str, Any]) -> tuple[str, SuiteSpec]:
