@@ -131,7 +131,10 @@ import json, ray
 ray.init(address="auto", log_to_driver=False)
 states = [g["state"] for g in ray.util.placement_group_table().values()]
 free = ray.available_resources().get("CPU", 0)
-print(json.dumps({"held": [s for s in states if s != "REMOVED"], "free": free}))
+held = [s for s in states if s != "REMOVED"]
+nodes = {n["NodeName"]: [n["Alive"], n["NodeID"]] for n in ray.nodes()}
+left = ray._private.state.available_resources_per_node()
+print(json.dumps({"held": held, "free": free, "nodes": nodes, "left": left}))
 """
 
 
@@ -149,7 +152,7 @@ def everything_is_free(cluster: LocalCluster, cpus: float = 4) -> None:
         )
         assert done.returncode == 0, done.stderr[-2000:]
         found = json.loads(done.stdout.strip().splitlines()[-1])
-        if found == {"held": [], "free": cpus}:
+        if (found["held"], found["free"]) == ([], cpus):
             return
         assert time.monotonic() < deadline, found
         time.sleep(0.5)

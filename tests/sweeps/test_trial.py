@@ -18,12 +18,12 @@ ROWS = 96
 
 def trial_with(tmp_path: Path, micro: int, megabytes: int) -> SweepTrial:
     """Two rungs of one step each, on long rows."""
-    text = "every row of this is as long as the others. " * 5
+    text = "every row of this is as long as the others. " * 10
     rows = [Row(f"r{i}", "text", text=text + f"{i:03d}") for i in range(ROWS)]
     model = tiny.model_folder(tmp_path / "wide", width=64)
     suite = tiny.suite(tmp_path, "sums", tiny.sums(4), "bits_per_byte")
     config = tiny.trial(
-        tmp_path, model, batch_size=ROWS, max_length=250, budget=2 * ROWS, rungs=(ROWS, 2 * ROWS),
+        tmp_path, model, batch_size=ROWS, max_length=500, budget=2 * ROWS, rungs=(ROWS, 2 * ROWS),
         budget_unit="examples", mixture={"task": 1.0}, suites=(suite,),
         sources=(tiny.source(tmp_path, "task", rows),),
         runtime=Runtime(micro_batch_size=micro, scoring_batch_size=1),
@@ -42,7 +42,7 @@ def step(trial: SweepTrial) -> RungReport:
 
 @pytest.mark.fault("R3")
 def test_memory_that_ran_out_is_met_once_with_half_the_micro_batch(tmp_path):
-    trial = trial_with(tmp_path, ROWS, 260)
+    trial = trial_with(tmp_path, ROWS, 590)
     try:
         first, second = step(trial), step(trial)
     finally:
@@ -57,7 +57,7 @@ def test_memory_that_ran_out_is_met_once_with_half_the_micro_batch(tmp_path):
 
 @pytest.mark.fault("R3")
 def test_memory_that_runs_out_again_fails_the_trial_with_its_sizes(tmp_path):
-    trial = trial_with(tmp_path, ROWS, 60)
+    trial = trial_with(tmp_path, ROWS, 120)
     try:
         with pytest.raises(TrialFailure, match=f"a micro-batch of {ROWS // 2} rows") as caught:
             trial.step()
