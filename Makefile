@@ -36,9 +36,13 @@ demo-full: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not processes'
 
-# Minutes to three quarters of an hour: processes, clusters and servers that are killed.
+# Three quarters of an hour: processes, clusters and servers that are killed, one test at a time.
 test-faults: setup
-	$(BIN)/python -m pytest -m 'fault or processes' --fault-results
+	failed=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	    -m 'fault and not processes' --fault-results || failed=1; \
+	$(BIN)/python -m pytest -m processes --fault-results --durations 30 || failed=1; \
+	exit $$failed
 
 check: setup types
 	$(BIN)/ruff check .

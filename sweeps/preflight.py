@@ -1,6 +1,6 @@
 """Everything that can refuse a sweep before anything is written or started."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,12 +128,21 @@ def _check(
 
 
 def warnings_of(checked: Checked) -> tuple[str, ...]:
-    """A line each; notes are in the file alone."""
-    return tuple(
-        f"{f.where}: {f.message}" + (f" Allowed by the spec: {f.waived}." if f.waived else "")
-        for f in checked.findings
-        if f.severity == "warning"
-    )
+    """A line for findings of one code, of the first of them; all, and notes, are in the file."""
+    alike: dict[tuple[str, str | None], list[Finding]] = {}
+    for finding in checked.findings:
+        if finding.severity == "warning":
+            alike.setdefault((finding.code, finding.waived), []).append(finding)
+    return tuple(_warning(findings) for findings in alike.values())
+
+
+def _warning(findings: Sequence[Finding]) -> str:
+    first, others = findings[0], findings[1:]
+    allowed = f" Allowed by the spec: {first.waived}." if first.waived else ""
+    places = [*dict.fromkeys(f.where for f in others)]
+    more = f" and {len(places) - MAX_EXAMPLES} more" if len(places) > MAX_EXAMPLES else ""
+    also = f" Likewise: {', '.join(places[:MAX_EXAMPLES])}{more} (`sweep check`)." if others else ""
+    return f"{first.where}: {first.message}{also}{allowed}"
 
 
 def _where(loaded: LoadedSpec, finding: Finding) -> str:

@@ -10,8 +10,9 @@ from keepgain.core.status import Stage
 from keepgain.core.store.location import resolve_store
 from keepgain.core.store.spool import Spool
 from keepgain.sweeps.checked import FILE_NAME, read_checked, write_checked
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.keeper import REPORT_NAME, Keeper
-from keepgain.sweeps.preflight import Ready, preflight
+from keepgain.sweeps.preflight import Ready, preflight, warnings_of
 from keepgain.sweeps.recorder import DRIVER, Recorder
 from keepgain.sweeps.search.ledger import Ledger
 from tests.sweeps.tiny_models import make_world, write_jsonl
@@ -79,8 +80,29 @@ def test_what_an_earlier_driver_kept_is_taken_again(tmp_path: Path) -> None:
         first.prepared.sweep_id
     )
     folder.mkdir(parents=True)
-    made_up = first.checked.findings[0].model_copy(update={"where": "kept"})
+    made_up = first.checked.findings[0].model_copy(
+        update={"where": "kept", "code": "field_missing"}
+    )
     kept = {**first.checked.of_rows, "slices": (made_up,)}
     write_checked(folder, first.checked.model_copy(update={"of_rows": kept}))
     assert any(w.startswith("kept: ") for w in ready(spec, []).warnings)
     assert read_checked(folder) is not None
+
+
+def test_warnings_of_one_code_are_said_in_one_line(tmp_path: Path) -> None:
+    found = ready(make_world(tmp_path, models=1), []).checked
+    findings = [
+        *(warning("label_conflict", f"s{i}/train", f"{i} rows.") for i in range(6)),
+        warning("label_conflict", "kept/train", "kept as they are.", "they vote"),
+        warning("diversity", "s0/train", "few templates."),
+        warning("diversity", "s0/train", "a note.").model_copy(update={"severity": "note"}),
+    ]
+    assert warnings_of(found.model_copy(update={"findings": tuple(findings)})) == (
+        "s0/train: 0 rows. Likewise: s1/train, s2/train, s3/train and 2 more (`sweep check`).",
+        "kept/train: kept as they are. Allowed by the spec: they vote.",
+        "s0/train: few templates.",
+    )
+
+
+def warning(code: str, where: str, message: str, waived: str | None = None) -> Finding:
+    return Finding(code=code, severity="warning", where=where, message=message, waived=waived)
