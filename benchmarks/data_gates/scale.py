@@ -70,10 +70,10 @@ def write(folder: Path, rows: int, seed: int) -> None:
     items = text.new(ITEMS)
     shown = np.concatenate([items[: LEAKED // 2], text.changed(items[LEAKED // 2 : LEAKED])])
     _write(folder / "test.jsonl", text, [items])
-    _write(folder / "train.jsonl", text, _blocks(text, rows - LEAKED, shown))
+    _write(folder / "train.jsonl", text, blocks(text, rows - LEAKED, shown))
 
 
-def _blocks(text: Text, rows: int, shown: np.ndarray) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+def blocks(text: Text, rows: int, shown: np.ndarray) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
     yield shown
     while rows > 0:
         block = text.new(min(rows, 10_000))

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-import re
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,6 @@ from benchmarks.data_gates.faults import Kind
 from benchmarks.data_gates.worlds import Family
 from keepgain.core.errors import UserError
 
-ALL_ROWS = 1_000_000
-_PLACE = re.compile(r"\S+\.jsonl:\d+")
 Place = tuple[str, int]
 """File name and line."""
 
@@ -65,7 +63,7 @@ class Score:
 
 
 def run_check(spec: Path, only: Sequence[str] = ()) -> Checked:
-    """`sweep check SPEC --json` within this process, with every row that a finding is about.
+    """`sweep check SPEC --json --rows FILE` within this process.
 
     Args:
         only: Codes whose gates are run; empty: all gates.
@@ -73,27 +71,29 @@ def run_check(spec: Path, only: Sequence[str] = ()) -> Checked:
     Raises:
         UserError: The data set was refused before it was checked.
     """
-    from keepgain.sweeps.gates import findings as shared
-
-    # Findings list a few examples; set before the gates are imported, which read it then.
-    shared.MAX_EXAMPLES = ALL_ROWS
     from keepgain.sweeps.cli.main import main as sweep
 
     chosen = ["--only", ",".join(only)] if only else []
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        code = sweep(["check", str(spec), "--json", *chosen])
-    if not printed.getvalue():
-        raise UserError(f"sweep check ended with {code} and without findings.", where=str(spec))
-    findings = json.loads(printed.getvalue())["findings"]
-    flagged = [f for finding in findings for f in _flagged(finding)]
-    return Checked(tuple(findings), tuple(flagged))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.jsonl"
+        with contextlib.redirect_stdout(printed):
+            code = sweep(["check", str(spec), "--json", "--rows", str(rows), *chosen])
+        if not printed.getvalue():
+            raise UserError(f"sweep check ended with {code} and without findings.", where=str(spec))
+        with rows.open(encoding="utf-8") as lines:
+            flagged = tuple(_flagged(json.loads(line)) for line in lines)
+    return Checked(tuple(json.loads(printed.getvalue())["findings"]), flagged)
 
 
-def _flagged(finding: Mapping[str, Any]) -> list[Flagged]:
-    """Rows of a finding: `FILE:LINE ...`, of pairs `FILE:LINE ~ FILE:LINE`."""
-    named = [[_place(p) for p in _PLACE.findall(text)] for text in finding["rows"]]
-    return [Flagged(finding["code"], p[0], p[1] if len(p) > 1 else None) for p in named if p]
+def _flagged(row: Mapping[str, Any]) -> Flagged:
+    """A line of `--rows`."""
+    other = row.get("other")
+    return Flagged(row["code"], _placed(row), None if other is None else _placed(other))
+
+
+def _placed(row: Mapping[str, Any]) -> Place:
+    return Path(row["file"]).name, row["line"]
 
 
 def _place(text: str) -> Place:
