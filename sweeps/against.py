@@ -6,7 +6,13 @@ from pathlib import Path
 from keepgain.core.errors import UserError
 from keepgain.core.formats import FormatName
 from keepgain.sweeps.check_progress import CheckProgress
-from keepgain.sweeps.datasets import read_located, read_sources, read_suites, wants_choices
+from keepgain.sweeps.datasets import (
+    fields_of_dates,
+    read_located,
+    read_sources,
+    read_suites,
+    wants_choices,
+)
 from keepgain.sweeps.gates.catalogue import CODES
 from keepgain.sweeps.gates.drift import Drift, Old, check_drift
 from keepgain.sweeps.gates.findings import finish
@@ -92,6 +98,7 @@ def read_new(path: Path, loaded: LoadedSpec, spec: DataSpec) -> tuple[Located, s
             slices=loaded.spec.slices,
             choices=not prompts and wants_choices(loaded, spec),
             prompts=prompts,
+            dates=fields_of_dates(loaded),
         )
         return rows
 

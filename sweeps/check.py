@@ -26,7 +26,8 @@ from keepgain.sweeps.gates.distance import check_distance
 from keepgain.sweeps.gates.diversity import check_diversity
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.groups import check_groups
-from keepgain.sweeps.gates.label_errors import check_conflicts, check_label_errors
+from keepgain.sweeps.gates.label_conflicts import check_conflicts
+from keepgain.sweeps.gates.label_errors import check_label_errors
 from keepgain.sweeps.gates.label_leakage import check_label_leakage
 from keepgain.sweeps.gates.labels import FactsProbe
 from keepgain.sweeps.gates.leakage import check_leakage, find_leaks, leaked_items
@@ -71,7 +72,7 @@ GATES: tuple[Gate, ...] = (  # one line a gate; its codes stand in gates/catalog
     Gate("conformance", lambda m: _check_rules(m), lambda m: ContentProbe.of(_checks(m.spec))),
     Gate(
         "label_leakage",
-        lambda m: check_label_leakage(m.sets, m.labelled[1]),
+        lambda m: check_label_leakage(m.sets, m.labelled[1], _label_field(m.spec)),
         _facts_probe,
     ),
     Gate("label_errors", lambda m: _check_label_errors(m), _facts_probe),
@@ -206,6 +207,10 @@ def _check_leakage(material: Material) -> Found:
 def _check_label_errors(material: Material) -> list[Finding]:
     sets, (facts, labels) = material.sets, material.labelled
     return [*check_conflicts(sets, facts, labels), *check_label_errors(sets, facts, labels)]
+
+
+def _label_field(spec: SweepSpec) -> str | None:
+    return spec.data_spec.columns.label if spec.data_spec is not None else None
 
 
 def _check_annotators(material: Material) -> list[Finding]:

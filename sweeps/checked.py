@@ -139,8 +139,8 @@ def check_key(prepared: Prepared) -> str:
     for source in prepared.sources.values():
         _add_rows(digest, source.train)
         if (made := source.lineage) is not None:  # rows that were left out are in no set
-            left_out = (len(made.of_items), len(made.of_nobody))
-            digest.update(repr((made.parent, made.asked, made.unchanged, left_out)).encode())
+            told = (made.parent, made.asked, made.unchanged, made.left_out)
+            digest.update(repr(told).encode())
     for suite in prepared.suites.values():
         for split in SPLITS:
             _add_rows(digest, suite.items(split))

@@ -168,7 +168,14 @@ def _read(
         choices=wants_choices(loaded, spec),
         prompts=isinstance(spec, DataSpec) and spec.answers == "base",
         whole=(PARENT,) if isinstance(spec, DataSpec) and spec.follows is not None else (),
+        dates=fields_of_dates(loaded),
     )
+
+
+def fields_of_dates(loaded: LoadedSpec) -> tuple[str, ...]:
+    """That the spec names."""
+    rules = loaded.spec.data_spec
+    return (rules.columns.date,) if rules is not None and rules.columns.date is not None else ()
 
 
 def file_of(loaded: LoadedSpec, given: str, key: str) -> Path:
@@ -196,16 +203,19 @@ def file_of(loaded: LoadedSpec, given: str, key: str) -> Path:
     return path
 
 
-def read_located(path: Path, whole: Sequence[str] = (), **how: Any) -> tuple[Located, str]:
+def read_located(
+    path: Path, whole: Sequence[str] = (), dates: Sequence[str] = (), **how: Any
+) -> tuple[Located, str]:
     """The rows of a file, and its format.
 
     Args:
         path: The file.
         whole: As of `ColumnsBuilder`.
+        dates: Likewise.
         how: As of `core.formats.iterate_rows`, which also says what is raised.
     """
     found = iterate_rows(path, **how)
-    spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(whole), ""
+    spool, lines, columns, kind = RowSpool(), array("q"), ColumnsBuilder(whole, dates), ""
     for one in found:
         kind = one.format
         lines.append(one.line)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from keepgain.core.config import SourceRef
 from keepgain.core.errors import UserError
 from keepgain.sweeps.datasets import Source, source_ref
-from keepgain.sweeps.gates.label_errors import Suspicion, conflicts, suspicions
+from keepgain.sweeps.gates.label_conflicts import conflicts
+from keepgain.sweeps.gates.label_errors import Suspicion, suspicions
 from keepgain.sweeps.gates.labels import Facts, FactsProbe, facts_of, labels_of
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.near_duplicates import Duplicates, find_duplicates, sketch_probe

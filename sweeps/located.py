@@ -66,6 +66,9 @@ def store_lines(path: Path, lines: Iterable[bytes]) -> None:
     """As `store_rows`, of lines with their ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as handle:
-        handle.writelines(lines)
-    partial.replace(path)
+    try:
+        with partial.open("wb") as handle:
+            handle.writelines(lines)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

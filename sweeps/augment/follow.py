@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from keepgain.core.errors import UserError
 from keepgain.sweeps.gates.columns import MAX_DISTINCT
 from keepgain.sweeps.gates.lineage import Lineage
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.located import Located
 
 PARENT = "parent"
@@ -43,11 +43,12 @@ def following_rows(
     # By value, not by row; the last entry is that of rows without the field.
     is_item = np.array([v in scored for v in column.values] + [False], dtype=np.bool_)[column.codes]
     known = np.array([v in trained for v in column.values] + [False], dtype=np.bool_)[column.codes]
+    placed = replace(rows, columns={})  # the places of what is left out, without its fields
     lineage = Lineage(
         parent,
         len(rows.rows),
-        of_items=_places(rows, is_item),
-        of_nobody=_places(rows, ~known & ~is_item),
+        of_items=found_in(placed, np.flatnonzero(is_item)),
+        of_nobody=found_in(placed, np.flatnonzero(~known & ~is_item)),
     )
     # A column of more values groups nothing: the gates are spared it.
     few = {n: c for n, c in rows.columns.items() if len(c.values) <= MAX_DISTINCT}
@@ -63,7 +64,3 @@ def following_rows(
 
 def _ids(rows: Located, wanted: set[str]) -> set[str]:
     return {row.id for row in rows.rows if row.id in wanted}
-
-
-def _places(rows: Located, chosen: npt.NDArray[np.bool_]) -> list[str]:
-    return [rows.places[i] for i in np.flatnonzero(chosen).tolist()]

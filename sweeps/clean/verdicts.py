@@ -8,7 +8,8 @@ import numpy as np
 
 from keepgain.core.rows import Row, StoredRows
 from keepgain.sweeps.clean.inputs import Inputs
-from keepgain.sweeps.gates.label_errors import check_conflicts, conflicts, suspicions
+from keepgain.sweeps.gates.label_conflicts import check_conflicts, conflicts
+from keepgain.sweeps.gates.label_errors import suspicions
 from keepgain.sweeps.gates.labels import facts_of, hash_text, labels_of
 from keepgain.sweeps.gates.leakage import find_leaks
 from keepgain.sweeps.gates.material import RowSet, normalised

@@ -1,11 +1,11 @@
-"""`sweep check`: the spec and the data, before any spend; nothing is written but `--report`."""
+"""`sweep check`: the spec and the data, before any spend; only `--report` and `--rows` write."""
 
 import argparse
 import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from keepgain.core.terminal import shown as printable
 from keepgain.core.units import human_count, human_seconds
 from keepgain.sweeps.check import check_sweep, chosen_gates
 from keepgain.sweeps.check_progress import CheckProgress
+from keepgain.sweeps.check_rows import refuse_row_file, row_lines, write_row_lines
 from keepgain.sweeps.checked import Checked
 from keepgain.sweeps.cli.common import add_spec
 from keepgain.sweeps.data_card import card_lines
 from keepgain.sweeps.gates.findings import (
+    Finding,
     count_findings,
     has_errors,
     render_findings,
     strict,
 )
+from keepgain.sweeps.named_files import named_files
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.show import ShownRow, render_rows, shown_rows
 from keepgain.sweeps.spec import LoadedSpec, load_spec
@@ -35,6 +38,7 @@ EXAMPLES = """examples:
   sweep check sweep.yaml --strict          # warnings are errors, but for those that `allow:` names
   sweep check sweep.yaml --only leakage,near_duplicates    # gates or codes; also --skip
   sweep check sweep.yaml --report data.html
+  sweep check sweep.yaml --rows flagged.jsonl  # every row of every finding; - for stdout
   sweep check sweep.yaml --against new.jsonl   # what has changed to newer rows; nothing else
   sweep check sweep.yaml --json | jq .findings
 exit code: 0 no errors (warnings are allowed), 2 otherwise; docs/data-gates.md explains each code
@@ -70,6 +74,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--report", type=Path, metavar="FILE", help="write findings and data as one HTML page"
     )
     parser.add_argument(
+        "--rows",
+        metavar="FILE",
+        help="write each row that a finding is about as a line of JSON; -: to stdout, alone",
+    )
+    parser.add_argument(
         "--against",
         type=Path,
         metavar="FILE",
@@ -86,7 +95,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Prints findings and a summary; see `EXAMPLES` for the exit code."""
+    if args.rows == "-" and args.json:
+        raise UserError("stdout is either rows or JSON.", where="--rows", hint="Name a file.")
     loaded = load_spec(args.spec, args.profile)
+    if args.rows not in (None, "-"):
+        refuse_row_file(Path(args.rows), _read(loaded, args.against))
     say = _say if not args.json else None
     if args.against is not None:
         return _against(args, loaded, CheckProgress(say))
@@ -97,12 +110,13 @@ def run(args: argparse.Namespace) -> int:
     checked = checked.model_copy(update={"findings": kept})
     if args.strict:
         checked = checked.model_copy(update={"findings": tuple(strict(checked.findings))})
+    shown = _shown(prepared, args.show, args.model) if args.show > 0 else {}
     if args.report is not None:
         from keepgain.sweeps.check_report import write_report
 
         write_report(checked, args.report)
         _say(f"written: {args.report}")
-    shown = _shown(prepared, args.show, args.model) if args.show > 0 else {}
+    _write_rows(checked.findings, args.rows)
     if args.json:
         facts = summary(prepared, checked)
         if shown:
@@ -110,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _say(f"checked in {human_seconds(checked.seconds)}")  # the same input, the same output
-        print(render(prepared, checked, shown, args.model))
+        _print(render(prepared, checked, shown, args.model), args.rows)
     return EXIT_BAD_INPUT if has_errors(checked.findings) else EXIT_OK
 
 
@@ -124,6 +138,7 @@ def _against(args: argparse.Namespace, loaded: LoadedSpec, progress: CheckProgre
     drift, unread = compare(loaded, args.against, args.source, progress)
     if args.strict:
         drift = drift.model_copy(update={"findings": tuple(strict(drift.findings))})
+    _write_rows(drift.findings, args.rows)
     if args.json:
         facts = {"schema": 1, "against": str(args.against), "answers_not_read": unread}
         print(json.dumps(facts | drift.model_dump(mode="json"), indent=2, ensure_ascii=False))
@@ -131,7 +146,8 @@ def _against(args: argparse.Namespace, loaded: LoadedSpec, progress: CheckProgre
         if unread is not None:
             _say(f"answers are not read: {unread}")
         lines = [*render_findings(drift.findings), "", *drift_lines(drift), ""]
-        print("\n".join(printable(x) for x in [*lines, count_findings(drift.findings)]))
+        lines.append(count_findings(drift.findings))
+        _print("\n".join(map(printable, lines)), args.rows)
     return EXIT_BAD_INPUT if has_errors(drift.findings) else EXIT_OK
 
 
@@ -266,6 +282,27 @@ def _shown(prepared: Prepared, count: int, model: str | None) -> dict[str, list[
         s.name: shown_rows(s, of, training.max_length, training.loss, count)
         for s in prepared.sources.values()
     }
+
+
+def _read(loaded: LoadedSpec, against: Path | None) -> list[Path]:
+    """Files that a check reads."""
+    named = [file for one in named_files(loaded) for file in one.files()]
+    return [loaded.path, *named, *([against] if against is not None else [])]
+
+
+def _write_rows(findings: Sequence[Finding], rows: str | None) -> None:
+    """`--rows`."""
+    if rows == "-":
+        sys.stdout.writelines(row_lines(findings))
+    elif rows is not None:
+        write_row_lines(findings, Path(rows))
+        count = sum(len(found) for finding in findings for found in finding.all_rows)
+        _say(f"written: {rows} ({count:,} rows)")
+
+
+def _print(text: str, rows: str | None) -> None:
+    """To stdout, unless the rows go there."""
+    print(text, file=sys.stderr if rows == "-" else sys.stdout)
 
 
 def _names(text: str) -> tuple[str, ...]:

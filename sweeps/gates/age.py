@@ -3,20 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.sweeps.gates.columns import Column
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.columns import DATE_FIELDS, Column
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
+from keepgain.sweeps.gates.values import epoch_day
 
-FIELDS = (
-    "date", "created", "created_at", "timestamp", "datetime", "time", "published", "published_at",
-    "updated", "updated_at", "last_modified", "created_utc", "creation_date", "year",
-)  # fmt: skip
-"""Names of fields that are looked for, in this order."""
 MIN_DATED = 0.5
 """Share of values that must be dates for a field to be one of dates."""
 NEWER_SHARE = 0.1
@@ -27,7 +24,8 @@ _FEW = 20
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?(?:[T ].*)?")
 _DAY_FIRST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(?:[T ,].*)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_EPOCH = re.compile(r"\d{9,10}(?:\.\d+)?|\d{12,13}")
+_WHOLE = re.compile(r"(\d{4}|\d{8})\.0")
+"""A year or day in a column of floats."""
 _FORMS = ("%Y%m%d", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d, %Y")
 
 
@@ -38,6 +36,10 @@ class Dates:
     field: str
     days: npt.NDArray[np.int64]
     """Proleptic ordinals of shape [rows]; 0: a row without a date."""
+    unread: int = 0
+    """Rows with something else in the field."""
+    such_as: str = ""
+    """What the first of them has there."""
 
     @property
     def known(self) -> npt.NDArray[np.int64]:
@@ -46,15 +48,17 @@ class Dates:
 
 
 def read_dates(values: Sequence[str]) -> list[date | None]:
-    """Texts as dates: ISO 8601, years and months alone (their first day), seconds or milliseconds
-    since 1970, and `31.12.2024`. Of `3/4/2024` the day is first, unless a value such as `3/14/2024`
-    shows that the month is."""
+    """Texts as dates: ISO 8601, years and months alone (their first day), seconds since 1970 or
+    thousandths of them (`epoch_day`), and `31.12.2024`. Of `3/4/2024` the day is first, unless a
+    value such as `3/14/2024` shows that the month is."""
     found = [_DAY_FIRST.fullmatch(v.strip()) for v in values]
     month_first = any(m is not None and int(m[2]) > 12 for m in found)
     return [_read(value.strip(), month_first) for value in values]
 
 
 def _read(text: str, month_first: bool) -> date | None:
+    if whole := _WHOLE.fullmatch(text):
+        text = whole[1]
     try:
         if iso := _ISO.fullmatch(text):
             return date(int(iso[1]), int(iso[2]), int(iso[3] or 1))
@@ -63,11 +67,10 @@ def _read(text: str, month_first: bool) -> date | None:
             return date(int(split[3]), int(month), int(day))
         if _YEAR.fullmatch(text):
             return date(int(text), 1, 1)
-        if _EPOCH.fullmatch(text):
-            seconds = float(text) / (1000 if len(text.partition(".")[0]) > 10 else 1)
-            return datetime.fromtimestamp(seconds, UTC).date()
     except ValueError:
         return None
+    if (day := epoch_day(text)) is not None:
+        return day
     for form in _FORMS:
         try:
             return datetime.strptime(text, form).date()
@@ -81,21 +84,25 @@ def dates_of(rows: RowSet, field: str | None = None) -> Dates | None:
 
     Args:
         rows: Of a set.
-        field: That has them; None: the first of `FIELDS` whose values are dates for the most part.
+        field: That has them; None: the first of `DATE_FIELDS` whose values are mostly dates.
     """
-    for name in (field,) if field is not None else FIELDS:
-        column = rows.columns.get(name)
-        if column is not None and (days := _days(column)) is not None:
-            return Dates(name, days)
+    for name in (field,) if field is not None else DATE_FIELDS:
+        if name in rows.columns:
+            dates, share = _read_column(name, rows.columns[name])
+            if share >= MIN_DATED:
+                return dates
     return None
 
 
-def _days(column: Column) -> npt.NDArray[np.int64] | None:
+def _read_column(name: str, column: Column) -> tuple[Dates, float]:
+    """The dates of a field, and which share of its different values are any."""
     read = read_dates(column.values)
-    if sum(d is not None for d in read) < MIN_DATED * len(read) or not read:
-        return None
     ordinals = np.array([0 if d is None else d.toordinal() for d in read] + [0], dtype=np.int64)
-    return ordinals[column.codes]
+    days = ordinals[column.codes]
+    unread = np.flatnonzero((column.codes >= 0) & (days == 0))
+    such_as = column.values[column.codes[unread[0]]] if len(unread) else ""
+    share = float((ordinals[:-1] > 0).mean()) if read else 0.0
+    return Dates(name, days, len(unread), such_as), share
 
 
 def check_age(
@@ -119,10 +126,13 @@ def check_age(
     found = [(s, dates_of(s, field)) for s in sets]
     dated = [(s, d) for s, d in found if d is not None and len(d.known)]
     findings = []
-    for rows, dates in dated:
-        findings += [_range(rows, dates), *_to_come(rows, dates, today)]
-        if (limit := limits.get(rows.source or "")) is not None:
-            findings += _old(rows, dates, today, limit)
+    for rows, dates in found:
+        if dates is not None and len(dates.known):
+            findings += [_range(rows, dates), *_to_come(rows, dates, today)]
+            if (limit := limits.get(rows.source or "")) is not None:
+                findings += _old(rows, dates, today, limit)
+        elif field is not None and field in rows.columns:
+            findings += _unread(rows, _read_column(field, rows.columns[field])[0])
     known = {s.label for s, _ in dated}
     for rows in sets:
         source = rows.source or ""
@@ -145,10 +155,36 @@ def _range(rows: RowSet, dates: Dates) -> Finding:
         severity="note",
         where=rows.label,
         message=f"'{dates.field}' goes from {oldest} to {newest}, with the middle at {middle} "
-        f"({len(known):,} of {len(rows.rows):,} rows have one).",
+        f"({len(known):,} of {len(rows.rows):,} rows have one{_else(dates)}).",
         count=len(known),
         of=len(rows.rows),
+        figures={"unread": float(dates.unread)},
     )
+
+
+def _else(dates: Dates) -> str:
+    if not dates.unread:
+        return ""
+    return f", {dates.unread:,} have what is read as none, such as {dates.such_as!r:.40}"
+
+
+def _unread(rows: RowSet, dates: Dates) -> list[Finding]:
+    """Of a field that the spec says has dates, and that for the most part has none."""
+    if not dates.unread:
+        return []
+    return [
+        Finding(
+            code="dates",
+            severity="note",
+            where=rows.label,
+            message=f"'{dates.field}' is to have dates ({len(dates.known):,} of "
+            f"{len(rows.rows):,} rows have one{_else(dates)}): it tells nothing of their age.",
+            hint="Write them as ISO 8601, or name another field.",
+            count=len(dates.known),
+            of=len(rows.rows),
+            figures={"unread": float(dates.unread)},
+        )
+    ]
 
 
 def _old(rows: RowSet, dates: Dates, today: date, limit: int) -> list[Finding]:
@@ -186,7 +222,7 @@ def _flagged(
             severity="warning",
             where=rows.label,
             message=f"{len(where):,} of {of:,} rows {said}.",
-            rows=tuple(rows.places[i] for i in where[:MAX_EXAMPLES].tolist()),
+            all_rows=found_in(rows, where),
             hint=hint,
             count=len(where),
             of=of,

@@ -3,7 +3,6 @@ of several."""
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,8 @@ from keepgain.sweeps.gates.counts import chi_squared_p, cramers_v, crosstab, odd
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.labels import NOTHING, Facts, RowFacts
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
+from keepgain.sweeps.gates.values import epoch_day
 
 ANNOTATORS = (
     "annotator", "annotator_id", "annotator_name", "labeler", "labeller", "labeled_by",
@@ -32,17 +33,15 @@ MIN_ALPHA = 0.667
 """Below it Krippendorff (Content Analysis, 2004, chapter 11) would draw no conclusions."""
 _NAMED = 3
 _MONTH = re.compile(r"((?:19|20)\d\d)[-/.]?(0[1-9]|1[0-2])(?:\D|\d\d(?:\D|$)|$)")
-_EPOCH = re.compile(r"(\d{9,10})(?:\d{3})?(?:\.\d*)?")
 
 
 def month_of(value: str) -> str | None:
-    """`2024-03` of a date that begins with year and month, or of seconds or milliseconds since
-    1970; None of anything else: 03/04/2024 is one date here and another one there."""
+    """`2024-03` of a date that begins with year and month, or of seconds since 1970 or thousandths
+    of them; None of anything else: 03/04/2024 is one date here and another one there."""
     if (found := _MONTH.match(value.strip())) is not None:
         return f"{found[1]}-{found[2]}"
-    if (found := _EPOCH.fullmatch(value.strip())) is not None:
-        return datetime.fromtimestamp(int(found[1]), UTC).strftime("%Y-%m")
-    return None
+    day = epoch_day(value.strip())
+    return f"{day:%Y-%m}" if day is not None else None
 
 
 def months(column: Column) -> Column:
@@ -133,6 +132,7 @@ def _conflicts(rows: RowSet, field: str, by: Column, facts: Facts) -> list[Findi
     named = "; ".join(
         f"{by.values[c.row]!r:.40} {table[c.row, 1]} of {table[c.row].sum()}" for c in odd[:_NAMED]
     )
+    theirs = np.isin(by.codes, [c.row for c in odd]) & (voted.codes == 1)
     return [
         Finding(
             code="conflicts_by_annotator",
@@ -140,8 +140,9 @@ def _conflicts(rows: RowSet, field: str, by: Column, facts: Facts) -> list[Findi
             where=rows.label,
             message=f"on questions that stand more than once, some of '{field}' are outvoted by "
             f"the other rows more often than the others: {named}.",
+            all_rows=found_in(rows, np.flatnonzero(theirs)),
             hint="Have their rows looked at first.",
-            count=int(sum(table[c.row, 1] for c in odd)),
+            count=int(theirs.sum()),
             of=int(table[:, 1].sum()),
         )
     ]

@@ -8,9 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from keepgain.sweeps.gates.values import epoch_day
+
 MAX_DISTINCT = 200_000
 """A column with more values than this (an address, a hash) is given up: it groups nothing. Of
-moments (`2026-01-31T12:00:00`) the days are kept."""
+moments (`2026-01-31T12:00:00`; in a field of dates also seconds since 1970) the days are kept."""
+
+DATE_FIELDS = (
+    "date", "created", "created_at", "timestamp", "datetime", "time", "published", "published_at",
+    "updated", "updated_at", "last_modified", "created_utc", "creation_date", "year",
+)  # fmt: skip
+"""Usual names of fields with dates, in the order in which they are looked for."""
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]\d\d:\d\d.*")
 """ISO 8601."""
@@ -47,21 +55,29 @@ class _Growing:
     values: dict[str, int] = field(default_factory=dict)
     codes: "array[int]" = field(default_factory=lambda: array("i"))
     by_day: bool = False
+    has_dates: bool = False
+    """Then a large number is a moment."""
 
     def add(self, value: str) -> None:
         """Of the next row."""
-        if self.by_day and (moment := _MOMENT.fullmatch(value)):
-            value = moment[1]
+        if self.by_day:
+            value = self._day(value) or value
         self.codes.append(self.values.setdefault(value, len(self.values)))
 
     def fold_days(self) -> None:
         """Moments become their days."""
-        if self.by_day or not all(map(_MOMENT.fullmatch, self.values)):
+        names = [] if self.by_day else [d for d in map(self._day, self.values) if d is not None]
+        if len(names) < len(self.values):
             return
-        self.by_day, given = True, self.values
-        self.values = {}
-        days = [self.values.setdefault(value[:10], len(self.values)) for value in given]
+        self.by_day, self.values = True, {}
+        days = [self.values.setdefault(name, len(self.values)) for name in names]
         self.codes = array("i", (days[c] if c >= 0 else -1 for c in self.codes))
+
+    def _day(self, value: str) -> str | None:
+        if moment := _MOMENT.fullmatch(value):
+            return moment[1]
+        day = epoch_day(value) if self.has_dates else None
+        return day.isoformat() if day is not None else None
 
 
 class ColumnsBuilder:
@@ -69,10 +85,12 @@ class ColumnsBuilder:
 
     Args:
         whole: Fields that are kept however many values they have.
+        dates: Fields with dates, besides those of `DATE_FIELDS`.
     """
 
-    def __init__(self, whole: Collection[str] = ()) -> None:
+    def __init__(self, whole: Collection[str] = (), dates: Collection[str] = ()) -> None:
         self._whole = whole
+        self._dates = (*DATE_FIELDS, *dates)
         self._rows = 0
         self._growing: dict[str, _Growing] = {}
         self._given_up: set[str] = set()
@@ -82,7 +100,7 @@ class ColumnsBuilder:
         for name, value in fields.items():
             if name in self._given_up:
                 continue
-            column = self._growing.setdefault(name, _Growing())
+            column = self._growing.setdefault(name, _Growing(has_dates=name in self._dates))
             column.codes.extend([-1] * (self._rows - len(column.codes)))
             column.add(value)
             if name in self._whole:

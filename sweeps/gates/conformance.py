@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from keepgain.core.formats import records
 from keepgain.core.rows import Row
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.patterns import PATTERN_SECONDS, stopped_after
+from keepgain.sweeps.gates.row_list import RowList, found_in
 from keepgain.sweeps.gates.rules import Check
 from keepgain.sweeps.gates.scan import CHUNK, Arrays, scan
 
@@ -109,7 +110,7 @@ class _Tally:
     check: Check
     count: int = 0
     of: int = 0
-    examples: tuple[str, ...] = ()
+    found: tuple[RowList, ...] = ()
     sets: tuple[str, ...] = ()
 
     def finding(self) -> Finding:
@@ -120,7 +121,7 @@ class _Tally:
             severity=check.severity,
             where=check.key,
             message=f"{self.count} of {self.of} rows {check.says}.{listed}",
-            rows=self.examples,
+            all_rows=self.found,
             hint="Correct the rows, or the rule.",
             count=self.count,
             of=self.of,
@@ -137,8 +138,7 @@ def _count(
         if not len(where):
             continue
         tally.count += len(where)
-        wanted = where[: MAX_EXAMPLES - len(tally.examples)].tolist()
-        tally.examples += tuple(rows.places[j] for j in wanted)
+        tally.found += found_in(rows, where)
         tally.sets += (f"{rows.label} {len(where)}",)
 
 

@@ -21,10 +21,11 @@ from keepgain.sweeps.gates.counts import Cell, Table, odd_cells, total_variation
 from keepgain.sweeps.gates.coverage import MIN_DIFFERENCE, Aspect, aspects, named, shared
 from keepgain.sweeps.gates.distance import Distance, distance
 from keepgain.sweeps.gates.drift_words import Unseen, check_words, unseen_words
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.labels import MAX_LABELS, Facts
 from keepgain.sweeps.gates.leakage import WHOLLY, find_leaks
 from keepgain.sweeps.gates.material import RowSet, normalised
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.scan import usable_processes
 from keepgain.sweeps.gates.sketches import sample
 
@@ -328,7 +329,7 @@ def check_labels(new: RowSet, mine: Column, old: Mapping[str, Column]) -> list[F
             where=new.label,
             message=f"{len(rows):,} of {labelled:,} labelled rows have a label that no row of the "
             f"sweep has: {named}{more}.",
-            rows=tuple(new.places[i] for i in rows[:MAX_EXAMPLES].tolist()),
+            all_rows=found_in(new, rows),
             hint="Add rows of it to the training data, or map it to a label that is known.",
             count=len(rows),
             of=labelled,
@@ -417,7 +418,7 @@ def _known_rows(
                 severity="warning" if code == "drift_trained_on" else "note",
                 where=new.label,
                 message=f"{len(rows):,} of {of:,} rows {said}.",
-                rows=tuple(new.places[i] for i in rows[:MAX_EXAMPLES]),
+                all_rows=found_in(new, rows),
                 hint=hint,
                 count=len(rows),
                 of=of,

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain, islice
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, InstanceOf, model_validator
 
 from keepgain.core.schema import StrictModel
 from keepgain.sweeps.gates.catalogue import CODES
+from keepgain.sweeps.gates.row_list import RowList
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -25,7 +29,10 @@ class Finding(StrictModel):
     """What it is about: a source, a suite, a model or a key of the spec."""
     message: str
     rows: tuple[str, ...] = ()
-    """`file:line` of the first examples."""
+    """`file:line` of the first examples: by default the first of `all_rows`."""
+    all_rows: Annotated[tuple[InstanceOf[RowList], ...], Field(exclude=True, repr=False)] = ()
+    """Every row that it is about, a list for each set; empty where it is about a set as a whole.
+    They are of this process and are not kept with the finding."""
     hint: str | None = None
     """What to do."""
     count: int | None = None
@@ -38,6 +45,17 @@ class Finding(StrictModel):
     """What was measured, by name; shares are 0 to 1."""
     waived: str | None = None
     """Reason that the spec gives for letting it be; the severity is one step down then."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_rows(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("all_rows") or "rows" in data:
+            return data
+        return data | {"rows": tuple(islice(chain.from_iterable(data["all_rows"]), MAX_EXAMPLES))}
+
+    def __eq__(self, other: object) -> bool:
+        """What they say is the same; one that was read from a file has not all rows."""
+        return isinstance(other, Finding) and self.model_dump() == other.model_dump()
 
 
 def finish(findings: Iterable[Finding], waivers: Mapping[str, str]) -> list[Finding]:

@@ -1,17 +1,17 @@
-"""Labels that contradict one another, and labels that are probably wrong."""
+"""Labels that are probably wrong."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import wilson
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
-from keepgain.sweeps.gates.labels import NOTHING, Facts, Hashes
+from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.labels import Facts
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.sketches import sample
 from keepgain.sweeps.gates.text_model import (
     features,
@@ -31,8 +31,6 @@ MIN_SKILL = 0.3
 what it says of a label means nothing."""
 MIN_PROBABILITY = 0.5
 """Of the suggested label."""
-SHORT_ANSWER = 40
-"""Characters up to which two answers to a question contradict each other, whatever the task is."""
 SERIOUS_SHARE = 0.01
 FEW = 5
 SUREST = 0.25
@@ -83,117 +81,6 @@ class Suspicion:
         """False where the model is near chance."""
         low = wilson(self.right, self.rows)[0]
         return low - self.majority >= MIN_SKILL * (1 - self.majority)
-
-
-def conflicts(rows: RowSet, facts: Facts) -> npt.NDArray[np.bool_]:
-    """True for rows whose question another row of the set answers otherwise; shape [rows]."""
-    known = facts[rows.label]
-    _, low, high, of_row = _answers(known.question, known.answer)
-    return (low != high)[of_row] & (known.answer != NOTHING)
-
-
-def check_conflicts(
-    sets: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
-) -> list[Finding]:
-    """Questions that are answered in two ways, in one set or in two of them."""
-    answered = [s for s in sets if len(s.rows) and (facts[s.label].answer != NOTHING).any()]
-    short = {s.label: s.label in labels or _short_answers(s) for s in answered}
-    findings = [f for s in answered if (f := _within(s, facts, short[s.label])) is not None]
-    for a, b in combinations(answered, 2):
-        if (found := _between(a, b, facts, short[a.label] and short[b.label])) is not None:
-            findings.append(found)
-    return findings
-
-
-def _answers(
-    question: Hashes, answer: Hashes
-) -> tuple[Hashes, Hashes, Hashes, npt.NDArray[np.int64]]:
-    """Each question once, the least and the greatest hash of its answers, and which question each
-    row asks."""
-    keys, of_row = np.unique(question, return_inverse=True)
-    low = np.full(len(keys), np.iinfo(np.uint64).max, dtype=np.uint64)
-    high = np.zeros(len(keys), dtype=np.uint64)
-    np.minimum.at(low, of_row, answer)
-    np.maximum.at(high, of_row, answer)
-    return keys, low, high, of_row
-
-
-def _short_answers(rows: RowSet) -> bool:
-    some = [len(rows.rows[int(i)].answer) for i in sample(len(rows.rows), 1_000)]
-    return float(np.median(some)) <= SHORT_ANSWER
-
-
-def _within(rows: RowSet, facts: Facts, contradict: bool) -> Finding | None:
-    found = conflicts(rows, facts)
-    if not found.any():
-        return None
-    question = facts[rows.label].question
-    several = len(np.unique(question[found]))
-    return Finding(
-        code="label_conflicts",
-        severity="warning" if contradict else "note",
-        where=rows.label,
-        message=f"{several} questions are answered in more than one way, in {int(found.sum())} of "
-        f"{len(found)} rows.",
-        rows=_pairs(rows, rows, found, found, facts),
-        hint="Decide on one answer each; `sweep clean` sets such rows aside."
-        if contradict
-        else "Free answers may differ; see whether they contradict one another.",
-        count=int(found.sum()),
-        of=len(found),
-        figures={"questions": several, "share": float(found.mean())},
-    )
-
-
-def _between(a: RowSet, b: RowSet, facts: Facts, contradict: bool) -> Finding | None:
-    keys_a, low_a, high_a, of_a = _answers(facts[a.label].question, facts[a.label].answer)
-    keys_b, low_b, high_b, of_b = _answers(facts[b.label].question, facts[b.label].answer)
-    common, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
-    answered = (low_a[in_a] != NOTHING) & (low_b[in_b] != NOTHING)
-    other = answered & ((low_a[in_a] != low_b[in_b]) | (high_a[in_a] != high_b[in_b]))
-    if not other.any():
-        return None
-    rows_a, rows_b = np.isin(of_a, in_a[other]), np.isin(of_b, in_b[other])
-    return Finding(
-        code="label_conflicts_across",
-        severity="warning" if contradict else "note",
-        where=f"{a.label} and {b.label}",
-        message=f"{int(other.sum())} of {len(common)} questions that both have are answered "
-        "otherwise in the one than in the other.",
-        rows=_pairs(a, b, rows_a, rows_b, facts),
-        hint="Find out which one is right." if contradict else "Free answers may differ.",
-        count=int(other.sum()),
-        of=len(common),
-        figures={"questions": float(other.sum()), "share": float(other.sum() / len(common))},
-    )
-
-
-def _pairs(
-    a: RowSet,
-    b: RowSet,
-    in_a: npt.NDArray[np.bool_],
-    in_b: npt.NDArray[np.bool_],
-    facts: Facts,
-) -> tuple[str, ...]:
-    """`place 'answer', place 'answer'` of the first questions."""
-    known_a, known_b = facts[a.label], facts[b.label]
-    named: dict[int, str] = {}
-    for i in np.flatnonzero(in_a):
-        question = int(known_a.question[i])
-        if question in named or len(named) == MAX_EXAMPLES:
-            continue
-        others = np.flatnonzero(
-            in_b & (known_b.question == question) & (known_b.answer != known_a.answer[i])
-        )
-        if len(others):
-            named[question] = f"{_said(a, int(i))}, {_said(b, int(others[0]))}"
-        if len(named) == MAX_EXAMPLES:
-            break
-    return tuple(named.values())
-
-
-def _said(rows: RowSet, index: int) -> str:
-    return f"{rows.places[index]} {rows.rows[index].answer!r:.40}"
 
 
 def suspicions(
@@ -279,23 +166,31 @@ def check_label_errors(
     sets: Sequence[RowSet], facts: Facts, labels: Mapping[str, Column]
 ) -> list[Finding]:
     """Probable errors, a finding a set; nothing where the model is near chance."""
-    findings = []
+    findings, of_label = [], {s.label: s for s in sets}
     for suspicion in suspicions(sets, facts, labels):
         if not suspicion.says_something:
             continue
         for label, looked_at in suspicion.looked_at.items():
             some = [s for s in suspicion.suspects if s.rows == label]
             if len(some) >= min(FEW, SERIOUS_SHARE * looked_at) and some:
-                findings.append(_finding(label, some, looked_at, suspicion))
+                findings.append(_finding(of_label[label], some, looked_at, suspicion))
     return findings
 
 
-def _finding(label: str, some: Sequence[Suspect], looked_at: int, suspicion: Suspicion) -> Finding:
+def _finding(
+    rows: RowSet, some: Sequence[Suspect], looked_at: int, suspicion: Suspicion
+) -> Finding:
+    label = rows.label
     accuracy, share = suspicion.right / suspicion.rows, len(some) / looked_at
     surest, other = suspicion.surest[label], suspicion.surest_other[label]
     # On sound labels all suspects are the model's mistakes, and few of them are where it is sure.
     beyond = wilson(other, surest, Z_99)[0] >= SERIOUS_SHARE
     serious = len(some) >= FEW and share >= SERIOUS_SHARE and beyond
+
+    def says(k: int) -> str:
+        one = some[k]
+        return f"{one.given!r:.40}, rather {one.suggested!r:.40} ({one.probability:.0%})"
+
     return Finding(
         code="probable_label_errors",
         severity="warning" if serious else "note",
@@ -307,10 +202,7 @@ def _finding(label: str, some: Sequence[Suspect], looked_at: int, suspicion: Sus
         f"{suspicion.majority:.0%}; some of these rows are its own mistakes. Of the {surest} rows "
         f"where it is surest, {other} have another label"
         f"{'' if serious else ', which mistakes alone may explain'}.",
-        rows=tuple(
-            f"{s.place} {s.given!r:.40}, rather {s.suggested!r:.40} ({s.probability:.0%})"
-            for s in some[:MAX_EXAMPLES]
-        ),
+        all_rows=found_in(rows, [s.index for s in some], says=says),
         hint="Read them, the first ones first: `sweep clean` writes all of them to a review file.",
         count=len(some),
         of=looked_at,

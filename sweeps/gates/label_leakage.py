@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import Table, crosstab, wilson
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet, normalised
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.sketches import sample
 
 MAX_ROWS = 20_000
@@ -81,13 +82,16 @@ class Predictor:
     name."""
 
 
-def check_label_leakage(sets: Sequence[RowSet], labels: Mapping[str, Column]) -> list[Finding]:
+def check_label_leakage(
+    sets: Sequence[RowSet], labels: Mapping[str, Column], label_field: str | None = None
+) -> list[Finding]:
     """Labels in prompts and in single fields, of classifications; of other sets with answers, only
     answers that follow a word such as `label:`.
 
     Args:
         sets: Of the sweep.
         labels: Of the sets that are classifications (`labels_of`).
+        label_field: That holds them, where the spec names one: it gives the label by itself.
     """
     findings = []
     for rows in sets:
@@ -96,9 +100,10 @@ def check_label_leakage(sets: Sequence[RowSet], labels: Mapping[str, Column]) ->
             findings += _answers_named(rows, chosen)
             continue
         column = labels[rows.label]
-        ids = {n: c for n, p, c in _fields(rows, column) if p.one_to_one}
+        fields = _fields(rows, column, label_field)
+        ids = {n: c for n, p, c in fields if p.one_to_one}
         findings += _in_prompts(rows, chosen, column, ids)
-        findings += _in_fields(rows, column)
+        findings += _in_fields(rows, fields)
     return findings
 
 
@@ -139,18 +144,21 @@ def fixed_places(texts: Texts, codes: Codes, values: Texts) -> list[Leak]:
     return sorted(leaks, key=lambda k: -len(k.right) * (0.8 if k.marker in anywhere else 1.0))
 
 
-def named_labels(texts: Texts, codes: Codes, values: Texts) -> tuple[float, float]:
-    """Share of rows that name their own label as whole words, and share of (row, other label) where
-    that is named."""
+def named_labels(
+    texts: Texts, codes: Codes, values: Texts
+) -> tuple[npt.NDArray[np.bool_], float, float]:
+    """Which rows name their own label as whole words, of shape [rows]; their share of the rows with
+    a label, and share of (row, other label) where that is named."""
     table = np.zeros((len(texts), len(values)), dtype=np.bool_)
     for k, value in enumerate(values):
         pattern = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
         table[:, k] = [value in text and pattern.search(text) is not None for text in texts]
-    kept = codes >= 0
-    table, own = table[kept], codes[kept]
-    mine = table[np.arange(len(own)), own]
-    others = (table.sum() - mine.sum()) / max(1, table.size - len(own))
-    return float(mine.mean()) if len(own) else 0.0, float(others)
+    kept = np.flatnonzero(codes >= 0)
+    naming = np.zeros(len(texts), dtype=np.bool_)
+    naming[kept] = table[kept, codes[kept]]
+    of, named = len(kept), int(naming.sum())
+    others = (table[kept].sum() - named) / max(1, of * (len(values) - 1))
+    return naming, named / max(1, of), float(others)
 
 
 def predictor(field: str, column: Column, labels: Column) -> Predictor | None:
@@ -177,10 +185,12 @@ def _left_out_hits(table: Table) -> int:
     return int(first[first - 1 > second].sum())
 
 
-def _fields(rows: RowSet, labels: Column) -> list[tuple[str, Predictor, Column]]:
+def _fields(
+    rows: RowSet, labels: Column, label_field: str | None
+) -> list[tuple[str, Predictor, Column]]:
     found = []
     for name, column in rows.columns.items():
-        if name in NO_FIELDS or column is labels or len(column.values) > len(column):
+        if name in (*NO_FIELDS, label_field) or len(column.values) > len(column):
             continue
         if (told := predictor(name, column, labels)) is not None:
             found.append((name, told, column))
@@ -205,19 +215,21 @@ def _in_prompts(
     for what, told, values in whats:
         if leaks := _apart(fixed_places(texts, told, values)):
             return [_place_finding(rows, chosen, what, leaks)]
-    own, others = named_labels(texts, codes, whats[0][2])
+    naming, own, others = named_labels(texts, codes, whats[0][2])
     if own < MIN_NAMED or others > MAX_OTHERS:
         return []
+    labelled = int((codes >= 0).sum())
     return [
         Finding(
             code="label_in_prompt",
             severity="warning",
             where=rows.label,
-            message=f"{own:.0%} of {len(chosen)} prompts name their own label, and {others:.1%} "
+            message=f"{own:.0%} of {labelled} prompts name their own label, and {others:.1%} "
             "name one that is not theirs.",
+            all_rows=found_in(rows, chosen[naming]),
             hint="Take it out of the prompts, or score this as the copying that it is.",
-            count=round(own * len(chosen)),
-            of=len(chosen),
+            count=int(naming.sum()),
+            of=labelled,
             figures={"own": own, "others": others},
         )
     ]
@@ -254,7 +266,7 @@ def _place_finding(
         severity="warning",
         where=rows.label,
         message=f"{what} stands {place} of {of}{wholly}.",
-        rows=tuple(rows.places[int(chosen[i])] for i in told[:MAX_EXAMPLES]),
+        all_rows=found_in(rows, chosen[told]),
         hint="Take it out of the prompts.",
         count=right,
         of=looked,
@@ -295,10 +307,10 @@ def _begins(text: str, answer: str) -> bool:
     return text.startswith(answer) and not text[len(answer) : len(answer) + 1].isalnum()
 
 
-def _in_fields(rows: RowSet, labels: Column) -> list[Finding]:
+def _in_fields(rows: RowSet, fields: Sequence[tuple[str, Predictor, Column]]) -> list[Finding]:
     """Fields that tell the label alone, the best one first; one finding for all."""
     found = []
-    for name, told, _ in _fields(rows, labels):
+    for name, told, _ in fields:
         majority = told.majority / told.of
         skill = (wilson(told.hits, told.of)[0] - majority) / (1 - majority) if majority < 1 else 0
         if skill >= MIN_SKILL:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.core.rows import Row
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
 
 SAMPLE = 20_000
 MIN_LETTERS = 40
@@ -142,7 +143,7 @@ def _finding(
             where=rows.label,
             message=f"{len(wrong):,} of {looked} looked at{of} are not in {_listed(expected)} "
             f"({named}); {short:,} have fewer than {MIN_LETTERS} letters or no language.",
-            rows=tuple(rows.places[s.row] for s in wrong[:MAX_EXAMPLES]),
+            all_rows=found_in(rows, [s.row for s in wrong]),
             hint="Take them out, or name all languages in the data specification.",
             count=len(wrong),
             of=len(seen),

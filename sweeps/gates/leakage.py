@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.leak_index import LeakIndex, leak_index
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.near_duplicates import sketch_probe
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.scan import Arrays, scan_sets
 from keepgain.sweeps.gates.shingles import (
     HashSet,
@@ -252,10 +253,7 @@ def _finding(leak: Leak, chosen: Ints, wholly: bool) -> Finding:
         where=f"{leak.rows.label} and {leak.suite.label}",
         message=f"{count} of {of} items of {leak.suite.label} {stand} {leak.rows.label}, beyond "
         "those whose question it asks.",
-        rows=tuple(
-            f"{leak.rows.places[int(leak.row[i])]} ~ {leak.suite.places[int(leak.items[i])]}"
-            for i in chosen[:MAX_EXAMPLES].tolist()
-        ),
+        all_rows=found_in(leak.suite, leak.items[chosen], beside=(leak.rows, leak.row[chosen])),
         hint="Remove the rows, or the items. Scores are shown without these items as well.",
         count=count,
         of=looked_at,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.tokens import TokenStats
 
 
@@ -21,7 +22,7 @@ def check_lengths(
         max_length: Tokens that a row may have.
         positions: Model → `max_position_embeddings` of its configuration.
     """
-    places = {s.label: s.places for s in sets}
+    of_label = {s.label: s for s in sets}
     findings = []
     said: set[tuple[str, TokenStats]] = set()
     for (model, label), lengths in stats.items():
@@ -30,7 +31,6 @@ def check_lengths(
         said.add((label, lengths))
         about = "about " if lengths.is_sample else ""
         about = "at most " if lengths.unwritten else about
-        rows = tuple(places[label][i] for i in lengths.long_rows)
         if lengths.cut_answers:
             findings.append(
                 Finding(
@@ -39,7 +39,7 @@ def check_lengths(
                     where=label,
                     message=f"{about}{lengths.cut_answers} of {lengths.rows} answers are longer "
                     f"than max_length {max_length} and are cut (tokens of {model}).",
-                    rows=rows,
+                    all_rows=found_in(of_label[label], lengths.cut_rows),
                     hint=f"Raise training.max_length; the longest row has {lengths.longest}.",
                 )
             )
@@ -51,7 +51,7 @@ def check_lengths(
                     where=label,
                     message=f"{about}{prompts} of {lengths.rows} rows are longer than max_length "
                     f"{max_length}: their prompts are cut at the left (tokens of {model}).",
-                    rows=rows,
+                    all_rows=found_in(of_label[label], lengths.long_rows),
                     hint=f"Raise training.max_length; the longest row has {lengths.longest}.",
                 )
             )

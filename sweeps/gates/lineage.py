@@ -1,9 +1,10 @@
 """Rows that were made from other rows: what became of them when their source was read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
+from keepgain.sweeps.gates.row_list import RowList
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,15 @@ class Lineage:
     """Copies to be made, or rows of the file."""
     unchanged: int = 0
     """Copies that could not be made: nothing in the row may be changed, or in too few ways."""
-    of_items: Sequence[str] = ()
-    """Places of rows whose parent is scored: left out."""
-    of_nobody: Sequence[str] = ()
-    """Places of rows whose parent is not in the source: left out."""
+    of_items: tuple[RowList, ...] = ()
+    """Rows whose parent is scored: left out."""
+    of_nobody: tuple[RowList, ...] = ()
+    """Rows whose parent is not in the source: left out."""
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """How many of either kind."""
+        return sum(map(len, self.of_items)), sum(map(len, self.of_nobody))
 
 
 def check_lineage(lineages: Mapping[str, Lineage]) -> list[Finding]:
@@ -46,13 +52,16 @@ def check_lineage(lineages: Mapping[str, Lineage]) -> list[Finding]:
                     figures=counts,
                 )
             )
-        findings += _left_out(name, lineage, "parent_is_item", lineage.of_items)
-        findings += _left_out(name, lineage, "parent_unknown", lineage.of_nobody)
+        of_items, of_nobody = lineage.left_out
+        findings += _left_out(name, lineage, "parent_is_item", lineage.of_items, of_items)
+        findings += _left_out(name, lineage, "parent_unknown", lineage.of_nobody, of_nobody)
     return findings
 
 
-def _left_out(name: str, lineage: Lineage, code: str, places: Sequence[str]) -> list[Finding]:
-    if not places:
+def _left_out(
+    name: str, lineage: Lineage, code: str, rows: tuple[RowList, ...], count: int
+) -> list[Finding]:
+    if not count:
         return []
     says, hint = {
         "parent_is_item": (
@@ -69,10 +78,10 @@ def _left_out(name: str, lineage: Lineage, code: str, places: Sequence[str]) -> 
             code=code,
             severity="warning",
             where=f"data.{name}",
-            message=f"{len(places)} of {lineage.asked} rows {says}.",
-            rows=tuple(places[:MAX_EXAMPLES]),
+            message=f"{count} of {lineage.asked} rows {says}.",
+            all_rows=rows,
             hint=hint,
-            count=len(places),
+            count=count,
             of=lineage.asked,
         )
     ]

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.scan import Arrays, scan_sets
 from keepgain.sweeps.gates.shingles import HashSet, Ints, hash_words, normal, row_text
 from keepgain.sweeps.gates.sketches import (
@@ -163,10 +164,7 @@ def _within(one: RowSet, clusters: Ints, exact: Ints, found: Duplicates) -> list
             where=one.label,
             message=f"{surplus} of {len(exact)} {'rows' if train else 'items'} {how} what an "
             f"earlier one says{more}.{_not_all(found) if near else ''}",
-            rows=tuple(
-                f"{one.places[rows[first[of_row[i]]]]} ~ {one.places[rows[i]]}"
-                for i in again[:MAX_EXAMPLES].tolist()
-            ),
+            all_rows=found_in(one, rows[again], beside=(one, rows[first[of_row[again]]])),
             hint="Keep one of each: `sweep clean` writes a file without the others."
             if train
             else "Remove them, or name the field that they share as `cluster`.",
@@ -190,8 +188,8 @@ def _across(one: RowSet, other: RowSet, found: Duplicates) -> Iterator[Finding]:
             shared &= ~np.isin(found.exact[other.label], found.exact[one.label])
         if not (count := int(shared.sum())):
             continue
-        examples = np.flatnonzero(shared)[:MAX_EXAMPLES].tolist()
-        firsts = [int(np.flatnonzero(mine == theirs[i])[0]) for i in examples]
+        again = np.flatnonzero(shared)
+        known, first = np.unique(mine, return_index=True)
         near = "nearly " if code == "near_shared_rows" else ""
         yield Finding(
             code=code,
@@ -199,9 +197,8 @@ def _across(one: RowSet, other: RowSet, found: Duplicates) -> Iterator[Finding]:
             where=f"{one.label} and {other.label}",
             message=f"{count} of {len(theirs)} rows of {other.label} {near}say what a row of "
             f"{one.label} says.{_not_all(found) if near else ''}",
-            rows=tuple(
-                f"{one.places[i]} ~ {other.places[j]}"
-                for i, j in zip(firsts, examples, strict=True)
+            all_rows=found_in(
+                other, again, beside=(one, first[np.searchsorted(known, theirs[again])])
             ),
             hint="Remove them from one of the two: their shares cannot be told apart otherwise.",
             count=count,

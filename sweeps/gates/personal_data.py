@@ -24,6 +24,7 @@ from keepgain.sweeps.gates.personal_patterns import (
     Pattern,
     masked,
 )
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.scan import Arrays, scan_sets
 
 PROBE = "personal_data"
@@ -287,7 +288,7 @@ def _finding(rows: RowSet, kind: str, counts: npt.NDArray[np.uint16]) -> Finding
         where=rows.label,
         message=f"{kind}: {total:,} in {len(having):,} of {len(rows.rows):,} rows, "
         f"e.g. {', '.join(shown)}.",
-        rows=tuple(rows.places[i] for i in having[:MAX_EXAMPLES].tolist()),
+        all_rows=found_in(rows, having),
         hint="`sweep clean` masks them; waive the finding with a reason if they are meant.",
         count=len(having),
         of=len(rows.rows),

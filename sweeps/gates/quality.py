@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.core.rows import Row
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet, normalised
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.scan import Arrays, scan_sets
 
 PROBE = "quality"
@@ -236,7 +237,7 @@ def _found(
             severity="warning",
             where=rows.label,
             message=f"{count:,} of {of:,} rows {said}.",
-            rows=tuple(rows.places[i] for i in where[:MAX_EXAMPLES].tolist()),
+            all_rows=found_in(rows, where),
             hint=hint or "Correct them or take them out.",
             count=count,
             of=of,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import wilson
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.labels import (
     MAX_LABELS,
     MIN_ROWS_A_LABEL,
@@ -24,6 +24,7 @@ from keepgain.sweeps.gates.labels import (
     Facts,
 )
 from keepgain.sweeps.gates.material import RowSet, normalised
+from keepgain.sweeps.gates.row_list import found_in
 from keepgain.sweeps.gates.sketches import sample
 from keepgain.sweeps.gates.text_model import (
     Codes,
@@ -73,7 +74,7 @@ class Agreement:
     odd: npt.NDArray[np.int64]
     """Rows of the other set that have another answer than the model, the surest first."""
     suggested: tuple[str, ...]
-    """What the model gives to the first of them."""
+    """What the model gives to each of them."""
 
 
 def parts_of(answers: Sequence[str]) -> list[list[str]] | None:
@@ -229,12 +230,17 @@ def _compared(
         low=deficit - half,
         high=deficit + half,
         odd=position[odd],
-        suggested=tuple(str(known[c]) for c in other[odd[:MAX_EXAMPLES]].argmax(axis=1)),
+        suggested=tuple(str(known[c]) for c in other[odd].argmax(axis=1)),
     )
 
 
 def _finding(task: RowSet, other: RowSet, found: Agreement) -> Finding:
     what = f"{found.part} of the answer" if found.part else "the answer"
+
+    def says(k: int) -> str:
+        answer = other.rows[int(found.odd[k])].answer
+        return f"{answer!r:.40}, the model {found.suggested[k]!r:.40}"
+
     return Finding(
         code="labels_unlike_task",
         severity="warning",
@@ -244,10 +250,7 @@ def _finding(task: RowSet, other: RowSet, found: Agreement) -> Finding:
         f"has not seen it does in {found.task:.1%}, where it is as sure as here in "
         f"{found.expected:.1%}: {100 * found.deficit:.1f} points more ({100 * found.low:.1f} to "
         f"{100 * found.high:.1f}, 99 %).",
-        rows=tuple(
-            f"{other.places[int(i)]} {other.rows[int(i)].answer!r:.40}, the model {suggested!r:.40}"
-            for i, suggested in zip(found.odd[:MAX_EXAMPLES], found.suggested, strict=True)
-        ),
+        all_rows=found_in(other, found.odd, says=says),
         hint="Read some of these rows: partly wrong labels, or another rule? "
         "Let the mixture vary its share, and the sweep measures what it costs.",
         count=round(max(0.0, found.deficit) * found.other_rows),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keepgain.core.rows import Row
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import RowList, found_in
 from keepgain.sweeps.gates.scan import Array, Arrays, scan_sets
 from keepgain.sweeps.gates.shingles import Hashes, Ints, normal, text_hash
 
@@ -33,11 +34,11 @@ def check_splits(
     findings = []
     for a, b in pairs:
         (exact_a, rough_a), (exact_b, rough_b) = asked[a.label], asked[b.label]
-        if same := _common(exact_a, exact_b):
-            findings.append(_finding(a, b, same, len(exact_b.keys), exact=True))
-        copied = {j for _, j in same}
-        if near := [(i, j) for i, j in _common(rough_a, rough_b) if j not in copied]:
-            findings.append(_finding(a, b, near, len(rough_b.keys), exact=False))
+        in_a, in_b = _common(exact_a, exact_b)
+        near_a, near_b = _common(rough_a, rough_b)
+        new = ~np.isin(near_b, in_b)
+        findings += _finding(a, b, in_a, in_b, len(exact_b.keys), exact=True)
+        findings += _finding(a, b, near_a[new], near_b[new], len(rough_b.keys), exact=False)
     return findings
 
 
@@ -59,7 +60,7 @@ def check_duplicates(
                     severity="warning",
                     where=items.label,
                     message=f"{surplus} of {len(items.rows)} items ask what another one asks.",
-                    rows=_repeats(items, asked),
+                    all_rows=_repeats(items, asked),
                     hint="Remove them: intervals come out too narrow.",
                     count=surplus,
                     of=len(items.rows),
@@ -114,33 +115,40 @@ def _distinct(keys: Hashes) -> _Questions:
     return _Questions(*np.unique(keys, return_index=True, return_inverse=True))
 
 
-def _common(a: _Questions, b: _Questions) -> list[tuple[int, int]]:
-    """Positions in both, in the order of the first."""
-    _, in_a, in_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
-    return sorted(zip(a.first[in_a].tolist(), b.first[in_b].tolist(), strict=True))
+def _common(a: _Questions, b: _Questions) -> tuple[Ints, Ints]:
+    """Positions in both of each question that both ask, in the order of the first."""
+    _, of_a, of_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
+    in_a, in_b = a.first[of_a], b.first[of_b]
+    order = np.argsort(in_a)
+    return in_a[order], in_b[order]
 
 
-def _repeats(items: RowSet, asked: _Questions) -> tuple[str, ...]:
+def _repeats(items: RowSet, asked: _Questions) -> tuple[RowList, ...]:
     first = asked.first[asked.of_row]
-    again = np.flatnonzero(first != np.arange(len(first)))[:MAX_EXAMPLES]
-    return tuple(f"{items.places[i]} asks as {items.places[first[i]]}" for i in again)
+    again = np.flatnonzero(first != np.arange(len(first)))
+    return found_in(items, again, beside=(items, first[again]), form="{row} asks as {other}")
 
 
 def _finding(
-    a: RowSet, b: RowSet, common: list[tuple[int, int]], total: int, *, exact: bool
-) -> Finding:
+    a: RowSet, b: RowSet, in_a: Ints, in_b: Ints, total: int, *, exact: bool
+) -> list[Finding]:
+    if not len(in_b):
+        return []
     replayed = a.role == "replay" and b.measures == "forgetting"
     code = "replay_overlap" if replayed else "split_overlap"
     how = "" if exact else " up to white space and case"
     allowed = f", or allow it with `allow: [{code}]`" if exact else ""
-    return Finding(
-        code=code if exact else f"near_{code}",
-        severity="error" if exact else "warning",
-        where=f"{a.label} and {b.label}",
-        message=f"{len(common)} of {total} questions of {b.label} are in {a.label} too{how}.",
-        rows=tuple(f"{a.places[i]} = {b.places[j]}" for i, j in common[:MAX_EXAMPLES]),
-        hint=f"Remove them from one of the two{allowed}; scores would be too good.",
-        count=len(common),
-        of=total,
-        figures={"share": len(common) / total},
-    )
+    count = len(in_b)
+    return [
+        Finding(
+            code=code if exact else f"near_{code}",
+            severity="error" if exact else "warning",
+            where=f"{a.label} and {b.label}",
+            message=f"{count} of {total} questions of {b.label} are in {a.label} too{how}.",
+            all_rows=found_in(b, in_b, beside=(a, in_a), form="{other} = {row}"),
+            hint=f"Remove them from one of the two{allowed}; scores would be too good.",
+            count=count,
+            of=total,
+            figures={"share": count / total},
+        )
+    ]

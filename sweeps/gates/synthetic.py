@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.sweeps.gates.columns import Column
-from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
+from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.gates.row_list import found_in
 
 Mask = npt.NDArray[np.bool_]
 
@@ -199,7 +200,7 @@ def _evaluated(look: _Look) -> Finding:
         severity="error",
         where=look.rows.label,
         message=f"{count:,} of {of:,} items are synthetic.",
-        rows=_examples(look.rows, look.synthetic),
+        all_rows=found_in(look.rows, np.flatnonzero(look.synthetic)),
         hint="Score on real items. If they are allowed, scores of real ones are shown apart, and "
         "the decision goes by those.",
         count=count,
@@ -225,7 +226,7 @@ def _depth(look: _Look) -> list[Finding]:
             where=look.rows.label,
             message=f"{count:,} of {of:,} synthetic rows are the output of a model that was itself "
             f"trained on such output (depth up to {depths.max()}).",
-            rows=_examples(look.rows, deep),
+            all_rows=found_in(look.rows, np.flatnonzero(deep)),
             hint="Generate from real rows, and keep real rows in the mixture (Shumailov et al. "
             "2024, doi:10.1038/s41586-024-07566-y).",
             count=count,
@@ -251,17 +252,13 @@ def _unreviewed(look: _Look, said: bool) -> list[Finding]:
             where=look.rows.label,
             message=f"{count:,} of {of:,} synthetic rows are not marked as reviewed, as the spec "
             "asks.",
-            rows=_examples(look.rows, missing),
+            all_rows=found_in(look.rows, np.flatnonzero(missing)),
             hint="Review them and say so in a field `reviewed`.",
             count=count,
             of=of,
             figures={"share": count / of},
         )
     ]
-
-
-def _examples(rows: RowSet, chosen: Mask) -> tuple[str, ...]:
-    return tuple(rows.places[i] for i in np.flatnonzero(chosen)[:MAX_EXAMPLES].tolist())
 
 
 def _whole(text: str) -> int:

@@ -41,7 +41,9 @@ class TokenStats:
     answer_tokens: int
     """Sum over answers (texts, where rows have none)."""
     long_rows: tuple[int, ...] = ()
-    """Positions of the first rows that are longer than max_length."""
+    """Positions of the counted rows that are longer than max_length, though their answer is not."""
+    cut_rows: tuple[int, ...] = ()
+    """Positions of the counted rows whose answer alone is longer."""
     unwritten: int = 0
     """Tokens that each answer may have that is not there yet: the other figures are of the most."""
 
@@ -137,6 +139,8 @@ def token_stats(
     texts = [row.answer or row.text for row in chosen]
     answers = [n + unwritten for n in tokenizer.lengths(texts)]
     scale = len(rows) / len(chosen) if chosen else 0.0
+    over = [k for k, n in enumerate(lengths) if n > max_length]
+    cut = {k for k, n in enumerate(answers) if n > max_length}
 
     def scaled(value: int) -> int:
         return round(value * scale)
@@ -145,13 +149,12 @@ def token_stats(
         rows=len(rows),
         sampled=len(chosen),
         tokens=scaled(sum(min(n, max_length) for n in lengths)),
-        over_length=scaled(sum(n > max_length for n in lengths)),
-        cut_answers=scaled(sum(n > max_length for n in answers)),
+        over_length=scaled(len(over)),
+        cut_answers=scaled(len(cut)),
         longest=max(lengths, default=0),
         answer_tokens=scaled(sum(answers)),
-        long_rows=tuple(
-            sorted(i for i, n in zip(positions, lengths, strict=True) if n > max_length)[:3]
-        ),
+        long_rows=tuple(sorted(positions[k] for k in over if k not in cut)),
+        cut_rows=tuple(sorted(positions[k] for k in cut)),
         unwritten=unwritten,
     )
 

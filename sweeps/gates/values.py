@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 Decimal = Literal[".", ","]
@@ -15,6 +15,8 @@ _NUMBERS = {
     )
     for mark, group in _GROUPS.items()
 }
+_EPOCH = re.compile(r"(\d{9,10}|\d{12,13}|\d{15,16}|\d{18,19})(?:\.\d*)?")
+_FLOAT = re.compile(r"\d\.?\d*e\+\d\d")
 _TRUTH = {"true": "true", "false": "false"}
 
 
@@ -63,6 +65,17 @@ def iso_date(text: str, formats: Sequence[str] = ()) -> str | None:
         return next((iso for f in formats if (iso := _by_format(text, f)) is not None), None)
     has_time = len(text) > 10 and "W" not in text
     return found.isoformat() if has_time else found.date().isoformat()
+
+
+def epoch_day(text: str) -> date | None:
+    """The day, UTC, of seconds, milliseconds, microseconds or nanoseconds since 1970, from 1973 to
+    2286; None of anything else."""
+    if _FLOAT.fullmatch(text):  # how Python writes floats from 1e16 on
+        text = str(int(float(text)))
+    if (found := _EPOCH.fullmatch(text)) is None:
+        return None
+    thousands = (len(found[1]) - 9) // 3
+    return datetime.fromtimestamp(int(found[1]) // 1000**thousands, UTC).date()
 
 
 def truth(text: str) -> str | None:

@@ -55,6 +55,20 @@ def test_a_file_is_read_as_the_task_source_and_waivers_of_the_spec_hold(spec: Pa
     assert "meaning is not seen" in text
 
 
+def test_all_rows_of_a_finding_are_written(spec: Path) -> None:
+    new = write(spec.parent / "new.jsonl", [*ROWS[350:400], ("will it be cancelled", "cancel")])
+    rows = spec.parent / "rows.jsonl"
+    asked = ["check", str(spec), "--against", str(new), "--rows", str(rows)]
+    assert main([*asked, "--json"]) == 0
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    items = [r["line"] for r in found if r["code"] == "drift_known_items"]
+    assert items == list(range(1, 51))
+    (label,) = [r for r in found if r["code"] == "drift_new_labels"]
+    assert (label["severity"], label["file"], label["line"]) == ("note", str(new), 51)
+    before = new.read_text()
+    assert main([*asked[:-1], str(new)]) == 2 and new.read_text() == before
+
+
 def test_rows_without_answers_are_read_and_it_is_said(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,14 @@ from benchmarks.data_gates.edits import EDITS, near_copy
 from benchmarks.data_gates.faults import Kind, kinds
 from benchmarks.data_gates.planted import BEGIN, END, write_report
 from benchmarks.data_gates.prose import Paragraph, distinct, is_prose, paragraphs_of, repeating
-from benchmarks.data_gates.scoring import Checked, Flagged, interval, read_truth, score
+from benchmarks.data_gates.scoring import (
+    Checked,
+    Flagged,
+    interval,
+    read_truth,
+    run_check,
+    score,
+)
 from benchmarks.data_gates.worlds import GENERAL, World, clean_world, write_world
 from keepgain.core.errors import UserError
 
@@ -154,6 +161,20 @@ def test_partners_are_the_rows_that_are_repeated(
         copy = json.loads(_lines(tmp_path / "leak", "train")[line["line"] - 1])
         original = json.loads(_lines(tmp_path / "leak", "test")[int(number) - 1])
         assert copy["prompt"] == original["prompt"] and copy["answer"] == original["answer"]
+
+
+def test_every_row_that_a_check_names_is_scored(
+    prose: list[Paragraph], all_kinds: list[Kind], tmp_path: Path
+) -> None:
+    kind = next(k for k in all_kinds if k.name == "leak_exact")
+    world = clean_world(prose, "answers", ROWS, 0).copied()
+    spec = write_world(world, kind.plant(world, 0.2, random.Random(0)), tmp_path / "leak", 0)
+    checked = run_check(spec, ["split_overlap"])
+    truth = read_truth(tmp_path / "leak")
+    found = score(kind, 0.2, "answers", truth, checked)
+    assert len(truth) > 3 and (found.found, found.right) == (len(truth), found.flagged)
+    (overlap,) = [f for f in checked.findings if f["code"] == "split_overlap"]
+    assert overlap["count"] == len(checked.flagged) and len(overlap["rows"]) == 3
 
 
 def test_rows_that_cannot_be_kept_apart_from_the_truth_are_scored_by_hand(

@@ -13,6 +13,7 @@ from keepgain.sweeps.check import check
 from keepgain.sweeps.gates import columns
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.spec import load_spec
+from tests.sweeps.gates.whole import whole
 from tests.sweeps.tiny_models import make_world, write_jsonl
 
 TICKETS = "  tickets: {path: tickets.jsonl, role: task, split: auto}\n"
@@ -180,6 +181,8 @@ def test_rows_follow_their_parents_and_those_of_items_are_left_out(world: Path) 
     assert findings["parent_is_item"].severity == "warning"
     assert findings["parent_is_item"].rows[0].endswith("made.jsonl:1")
     assert findings["parent_unknown"].count == 2
+    assert whole(findings["parent_unknown"]) == [len(rows) - 1, len(rows)]
+    assert len(whole(findings["parent_is_item"])) == items
     assert not {"near_shared_rows", "shared_rows"} & set(findings)
 
 

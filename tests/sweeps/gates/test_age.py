@@ -9,6 +9,7 @@ from keepgain.core.rows import Row
 from keepgain.sweeps.gates.age import check_age, dates_of, read_dates
 from keepgain.sweeps.gates.columns import ColumnsBuilder
 from keepgain.sweeps.gates.material import RowSet
+from tests.sweeps.gates.whole import whole
 
 TODAY = date(2026, 6, 1)
 
@@ -39,6 +40,14 @@ def row_set(values: list[str | None], label: str = "data/train", field: str = "d
         ("Mar 5, 2024", date(2024, 3, 5)),
         ("1709596800", date(2024, 3, 5)),
         ("1709596800000", date(2024, 3, 5)),
+        ("1709596800.0", date(2024, 3, 5)),
+        ("1709596800000.0", date(2024, 3, 5)),
+        ("1709596800000000", date(2024, 3, 5)),
+        ("1709596800000000000", date(2024, 3, 5)),
+        (str(1709596800e9), date(2024, 3, 5)),
+        ("2024.0", date(2024, 1, 1)),
+        ("20240305.0", date(2024, 3, 5)),
+        ("17095968001", None),
         ("2024-02-31", None),
         ("soon", None),
         ("12", None),
@@ -69,7 +78,23 @@ def test_the_range_is_noted_and_old_rows_are_counted() -> None:
     assert "from 2020-01-01 to 2026-01-01, with the middle at 2025-01-01 (3 of 4 " in noted.message
     _, old = check_age([rows], TODAY, {"data": 365})
     assert (old.code, old.count, old.rows) == ("old_rows", 2, ("f:1", "f:2"))
+    assert whole(old) == [1, 2]
     assert check_age([rows], TODAY, {"other": 365}) == [noted]
+
+
+def test_what_is_read_as_no_date_is_counted_and_shown() -> None:
+    (noted,) = check_age([row_set(["2026-01-01", "soon", "2026-01-02", "soon", None])], TODAY)
+    assert "(2 of 5 rows have one, 2 have what is read as none, such as 'soon')" in noted.message
+    assert noted.figures == {"unread": 2}
+
+
+def test_a_field_that_the_spec_names_and_that_has_few_dates_is_noted() -> None:
+    rows = row_set(["soon", "later", "2026-01-01"], field="when")
+    (noted,) = check_age([rows], TODAY, field="when")
+    assert (noted.code, noted.severity, noted.count, noted.of) == ("dates", "note", 1, 3)
+    assert "2 have what is read as none, such as 'soon'" in noted.message
+    assert check_age([rows], TODAY) == [], "nobody said that it has dates"
+    assert check_age([row_set([None], field="when")], TODAY, field="when") == []
 
 
 def test_a_source_may_have_one_date_for_all() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from keepgain.sweeps.gates.annotators import check_annotators, month_of
 from tests.sweeps.gates.labelled import Case, known, labelled
+from tests.sweeps.gates.whole import whole
 
 
 def given(rows: int, share_of_yes: dict[str, float]) -> tuple[list[Case], list[dict[str, str]]]:
@@ -66,6 +67,8 @@ def test_agreement_and_conflicts_of_questions_that_several_labelled() -> None:
     assert agreement.figures["alpha"] == pytest.approx(1 - (1 / 3) / (2 * 90 * 90 / (180 * 179)))
     assert (agreement.severity, agreement.count) == ("warning", 60)
     assert found["conflicts_by_annotator"].message.endswith("than the others: 'cem' 30 of 60.")
+    turned = [3 * i + 3 for i in range(60) if i % 4 < 2]
+    assert whole(found["conflicts_by_annotator"]) == turned
 
 
 @pytest.mark.parametrize(

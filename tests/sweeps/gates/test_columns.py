@@ -49,6 +49,19 @@ def test_of_more_moments_than_a_column_holds_the_days_are_kept(monkeypatch) -> N
     assert at.codes.tolist() == [0, -1, 0, 0, 1, 1, 1, 1, 2]
 
 
+def test_seconds_since_1970_are_moments_in_a_field_of_dates_alone(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(columns, "MAX_DISTINCT", 3)
+    builder = ColumnsBuilder(dates=["seen"])
+    for second in range(9):
+        moment = 1_767_225_600 + 86_400 * (second // 4) + second  # from 1 January 2026
+        builder.add({"created_at": str(moment), "seen": f"{moment}000", "caller": str(moment)})
+    made = builder.columns()
+    assert set(made) == {"created_at", "seen"}
+    for column in made.values():
+        assert column.values == ("2026-01-01", "2026-01-02", "2026-01-03")
+        assert column.codes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("row", "beside"),
     [

@@ -17,6 +17,7 @@ from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.scan import scan
 from keepgain.sweeps.spec_data import DataRules
+from tests.sweeps.gates.whole import whole
 
 
 def rules(text: str) -> DataRules:
@@ -73,6 +74,7 @@ def test_a_rule_has_one_finding_over_all_sets_with_the_counts_of_each() -> None:
     (finding,) = found("labels: [a, b]", *sets)
     assert "3 of 5 rows have an answer that is none of the 2 labels ('a', 'b')" in finding.message
     assert finding.message.endswith("In tickets/train 2, gain/test 1.")
+    assert whole(finding) == [2, 3, 1]
 
 
 def test_questions_have_lengths_and_plain_texts_are_answers_without_a_question() -> None:

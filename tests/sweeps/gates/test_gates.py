@@ -23,6 +23,7 @@ from keepgain.sweeps.gates.suites import check_question, check_suites, detectabl
 from keepgain.sweeps.gates.tokens import FolderTokenizer, token_stats
 from keepgain.sweeps.prepare import prepare
 from keepgain.sweeps.spec import load_spec
+from tests.sweeps.gates.whole import entries, whole
 from tests.sweeps.tiny_models import TEMPLATE, make_model, make_world, write_jsonl
 
 
@@ -137,12 +138,20 @@ def test_overlap_is_counted_in_full_and_shown_in_part() -> None:
     (finding,) = check_splits([train(questions), items("test", questions)])
     assert finding.message.startswith("10 of 10 questions")
     assert len(finding.rows) == 3
+    assert whole(finding) == list(range(1, 11))
+    assert entries(finding)[9] == {
+        "file": "suite/test.jsonl",
+        "line": 10,
+        "id": "9",
+        "other": {"file": "data/train.jsonl", "line": 10, "id": "9"},
+    }
 
 
 def test_items_asked_twice_are_counted() -> None:
     (finding,) = check_duplicates([items("test", ["a", "b", "a", "a"])])
     assert finding.message.startswith("2 of 4")
     assert finding.rows[0] == "suite/test.jsonl:3 asks as suite/test.jsonl:1"
+    assert whole(finding) == [3, 4]
 
 
 def test_few_items_say_what_they_can_resolve() -> None:
@@ -205,15 +214,16 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> FolderTokenizer:
 
 def test_long_rows_are_counted_not_silent(tokenizer: FolderTokenizer) -> None:
     # the template adds 19 tokens: <user> and <assistant>, two ends
-    data = row_set("data/train", ["x" * 10, "x" * 40], answer="a", role="task")
+    data = row_set("data/train", ["x" * 10, *["x" * 40] * 5], answer="a", role="task")
     cut = row_set("suite/test", ["x"], answer="a" * 50, measures="gain")
     stats = {("m", s.label): token_stats(tokenizer, s.rows, 40) for s in (data, cut)}
     assert stats["m", "data/train"].longest == 40 + 1 + 19
     found = check_lengths([data, cut], stats, 40, {"m": None})
     assert [(f.code, f.where, f.rows) for f in found] == [
-        ("prompts_cut", "data/train", ("data/train.jsonl:2",)),
+        ("prompts_cut", "data/train", tuple(f"data/train.jsonl:{n}" for n in (2, 3, 4))),
         ("answers_cut", "suite/test", ("suite/test.jsonl:1",)),
     ]
+    assert [e["line"] for e in entries(found[0])] == [2, 3, 4, 5, 6]
     assert check_lengths([data, cut], stats, 40, {"m": 16})[-1].code == "beyond_context"
 
 

@@ -1,41 +1,10 @@
-"""Labels that contradict one another, and labels that are probably wrong."""
+"""Labels that are probably wrong."""
 
 import numpy as np
 
-from keepgain.sweeps.gates.label_errors import (
-    check_conflicts,
-    check_label_errors,
-    conflicts,
-    suspicions,
-)
+from keepgain.sweeps.gates.label_errors import check_label_errors, suspicions
 from tests.sweeps.gates.labelled import THINGS, known, labelled, mislabelled, tickets
-
-
-def test_a_question_with_two_answers_is_a_conflict_up_to_white_space_and_case() -> None:
-    rows = labelled("t/train", [("Is it?", "yes"), ("is  it?", "no"), ("so?", "no")], role="task")
-    sets, facts, labels = known(rows)
-    assert conflicts(rows, facts).tolist() == [True, True, False]
-    (finding,) = check_conflicts(sets, facts, labels)
-    assert (finding.code, finding.severity) == ("label_conflicts", "warning")
-    assert (finding.count, finding.of, finding.figures["questions"]) == (2, 3, 1)
-    assert finding.rows == ("t/train:1 'yes', t/train:2 'no'",)
-
-
-def test_the_same_answer_twice_is_no_conflict_and_long_answers_are_a_note() -> None:
-    sets, facts, labels = known(labelled("t/train", [("q", "Yes"), ("Q", "yes ")], role="task"))
-    assert check_conflicts(sets, facts, labels) == []
-    long = [("q", "one way to put it " * 5), ("q", "another way to put it " * 5)]
-    (finding,) = check_conflicts(*known(labelled("t/train", long, role="task")))
-    assert finding.severity == "note"
-
-
-def test_conflicts_between_sets_are_counted_by_question() -> None:
-    train = labelled("t/train", [("a", "x"), ("b", "y"), ("c", "z")], role="task")
-    made = labelled("s/train", [("A", "x"), ("B", "n"), ("d", "z")], role="synthetic")
-    (finding,) = check_conflicts(*known(train, made))
-    assert (finding.code, finding.where) == ("label_conflicts_across", "t/train and s/train")
-    assert (finding.count, finding.of) == (1, 2)
-    assert finding.rows == ("t/train:2 'y', s/train:2 'n'",)
+from tests.sweeps.gates.whole import entries, whole
 
 
 def test_wrong_labels_are_found_and_listed_with_what_they_rather_are() -> None:
@@ -50,6 +19,10 @@ def test_wrong_labels_are_found_and_listed_with_what_they_rather_are() -> None:
 
     (finding,) = check_label_errors(*known(labelled("t/train", cases, role="task")))
     assert (finding.severity, finding.count, finding.of) == ("warning", len(found), 400)
+    assert [n - 1 for n in whole(finding)] == [s.index for s in said.suspects]
+    first = said.suspects[0]
+    told = f"'{first.given}', rather '{first.suggested}' ({first.probability:.0%})"
+    assert entries(finding)[0]["message"] == told and finding.rows[0].endswith(f" {told}")
     assert "its own mistakes" in finding.message and 0.9 < finding.figures["accuracy"] < 0.97
 
 

@@ -6,7 +6,9 @@ import pytest
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.label_leakage import check_label_leakage, predictor
+from keepgain.sweeps.gates.labels import facts_of, labels_of
 from tests.sweeps.gates.labelled import THINGS, Case, known, labelled, tickets
+from tests.sweeps.gates.whole import whole
 
 CODES = {name: str(i + 1) for i, name in enumerate(THINGS)}
 CASES = tickets(400)
@@ -36,7 +38,7 @@ def test_a_label_in_a_fixed_place_is_found_in_all_or_few_rows(
     finding = found(cases)[0]
     assert (finding.code, finding.count) == ("label_in_prompt", 400 // every)
     assert place in finding.message
-    assert finding.rows[0] == "t/train:1"
+    assert whole(finding) == list(range(1, 401, every))
 
 
 def test_the_id_of_a_label_is_found_where_a_field_says_what_it_stands_for() -> None:
@@ -65,6 +67,7 @@ def test_labels_that_prompts_name_anyway_are_no_leak(harmless: object) -> None:
 def test_prompts_that_name_their_label_and_no_other_are_found() -> None:
     (finding,) = found([(q.replace("case", f"my {a} case"), a) for q, a in CASES])
     assert "100% of 400 prompts name their own label" in finding.message
+    assert whole(finding) == list(range(1, 401))
 
 
 def test_a_field_that_tells_the_label_alone_is_found_and_ids_are_not() -> None:
@@ -76,6 +79,17 @@ def test_a_field_that_tells_the_label_alone_is_found_and_ids_are_not() -> None:
     (finding,) = found(CASES, fields)
     assert (finding.code, finding.severity) == ("label_in_field", "warning")
     assert "'desk' alone gives the label of 100.0%" in finding.message
+
+
+def test_the_field_that_the_spec_names_as_the_label_is_none_of_those_that_give_it_away() -> None:
+    fields = [{"kind": a, "desk": f"to {a}"} for _, a in CASES]
+    rows = labelled("t/train", CASES, fields, role="task")
+    labels = labels_of([rows], facts_of([rows]), "kind")
+    (finding,) = check_label_leakage([rows], labels, "kind")
+    assert (finding.code, finding.severity) == ("label_in_field", "warning")
+    assert "'desk' alone" in finding.message and "'kind'" not in finding.message
+    only = labelled("t/train", CASES, [{"kind": a} for _, a in CASES], role="task")
+    assert check_label_leakage([only], labels_of([only], facts_of([only]), "kind"), "kind") == []
 
 
 def test_a_value_is_guessed_by_its_other_rows() -> None:
@@ -100,6 +114,7 @@ def test_free_answers_leak_only_where_a_prompt_calls_them_so() -> None:
     assert found(spans) == []
     leaking = [(f"{q} Answer: {a}", a) if i % 10 == 0 else (q, a) for i, (q, a) in enumerate(spans)]
     (finding,) = found(leaking)
+    assert whole(finding) == list(range(1, 401, 10))
     assert finding.count == 40 and "the answer stands after 'answer:'" in finding.message
 
 
@@ -109,6 +124,7 @@ def test_all_places_of_a_label_are_named_and_few_rows_of_many_are_enough() -> No
         (q, a), (r, b) = cases[i], cases[100 + i]
         cases[i], cases[100 + i] = (f"({a}) {q}", a), (f"{r} [label: {b}]", b)
     (finding,) = found(cases)
+    assert whole(finding) == [*range(1, 7), *range(101, 107)]
     assert finding.count == 12 and finding.figures["share"] == 12 / 2000
     assert (
         "after '(' in the prompt in 6 and after 'label:' in the prompt in 6 of" in finding.message

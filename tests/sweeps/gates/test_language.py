@@ -3,6 +3,7 @@
 from keepgain.core.rows import Row
 from keepgain.sweeps.gates.language import check_language, sampled
 from keepgain.sweeps.gates.material import RowSet
+from tests.sweeps.gates.whole import whole
 
 ENGLISH = [
     "The committee has agreed that the new bridge will be opened in spring.",
@@ -30,6 +31,7 @@ def test_other_languages_are_found_among_most_texts_of_one() -> None:
     assert (found.code, found.severity) == ("wrong_language", "warning")
     assert (found.count, found.of, found.rows) == (5, 55, ("f:51", "f:52", "f:53"))
     assert "5 of 55 texts looked at are not in en" in found.message
+    assert whole(found) == [51, 52, 53, 54, 55]
 
 
 def test_the_languages_of_the_spec_go_before_the_majority() -> None:

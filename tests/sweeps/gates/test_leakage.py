@@ -11,6 +11,7 @@ from keepgain.sweeps.gates.leakage import check_leakage, find_leaks, leaked_item
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.shingles import hash_words, shingles
 from tests.sweeps.gates.prose import EDITS, pair_set, paragraphs, text_set
+from tests.sweeps.gates.whole import entries
 
 
 def found(*sets: RowSet) -> dict[str, tuple[str, int | None]]:
@@ -44,6 +45,7 @@ def test_whole_items_are_errors_and_changed_ones_are_warned_of() -> None:
     assert whole.rows == ("docs/train.jsonl:31 ~ suite/test.jsonl:1",)
     assert (part.code, part.severity) == ("partly_leaked_items", "warning")
     assert part.rows == ("docs/train.jsonl:32 ~ suite/test.jsonl:2",)
+    assert [(e["line"], e["other"]["line"]) for e in entries(part)] == [(2, 32)]
     assert 0.5 < part.figures["mean_seen"] < 0.8 < whole.figures["mean_seen"]
 
 

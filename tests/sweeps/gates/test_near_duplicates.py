@@ -21,6 +21,7 @@ from keepgain.sweeps.gates.shingles import (
 )
 from keepgain.sweeps.gates.sketches import are_near, candidates, content, phrases
 from tests.sweeps.gates.prose import EDITS, pair_set, paragraphs, text_set
+from tests.sweeps.gates.whole import entries, whole
 
 NOTHING = HashSet(np.empty(0, dtype=np.uint64))
 
@@ -57,6 +58,7 @@ def test_a_cluster_is_counted_once_and_shown_by_place() -> None:
     assert (near.code, near.count) == ("near_duplicate_rows", 1)
     assert near.rows == ("docs/train.jsonl:1 ~ docs/train.jsonl:32",)
     assert near.figures["clusters"] == 1 and near.severity == "warning"
+    assert whole(exact) == [31] and whole(near) == [32]
 
 
 def test_copies_are_named_where_they_are() -> None:
@@ -67,11 +69,13 @@ def test_copies_are_named_where_they_are() -> None:
         text_set("other/train", [*texts[20:40], *changed[:3], texts[5]]),
         text_set("suite/test", [*texts[40:], texts[40] + " Why?", texts[0]]),
     ]
-    assert codes(sets) == {
-        "shared_rows one/train and other/train": 1,
-        "near_shared_rows one/train and other/train": 3,
-        "near_duplicate_items suite/test": 1,
+    found = {f.code: f for f in check_near_duplicates(sets, find_duplicates(sets))}
+    assert {code: (f.where, whole(f)) for code, f in found.items()} == {
+        "shared_rows": ("one/train and other/train", [24]),
+        "near_shared_rows": ("one/train and other/train", [21, 22, 23]),
+        "near_duplicate_items": ("suite/test", [21]),
     }
+    assert [e["other"]["line"] for e in entries(found["near_shared_rows"])] == [1, 2, 3]
 
 
 def test_another_answer_to_the_same_question_is_no_copy() -> None:

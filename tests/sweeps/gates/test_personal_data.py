@@ -18,6 +18,7 @@ from keepgain.sweeps.gates.personal_data import (
     mask,
 )
 from keepgain.sweeps.gates.personal_patterns import PATTERNS
+from tests.sweeps.gates.whole import whole
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -173,7 +174,7 @@ def test_a_finding_counts_rows_and_shows_nothing_in_clear() -> None:
     mail, secret = sorted(check_personal_data([row_set(texts)]), key=lambda f: f.code)
     assert (mail.code, mail.severity, mail.count, mail.of) == ("personal_data", "warning", 2, 4)
     assert mail.figures == {"found": 3.0, "share": 0.5}
-    assert mail.rows == ("f:1", "f:3")
+    assert mail.rows == ("f:1", "f:3") and whole(mail) == [1, 3]
     assert mail.message == "email: 3 in 2 of 4 rows, e.g. a***@b***.org, e***@f***.org."
     assert secret.code == "secrets_in_rows" and "a1B2" not in secret.message
 

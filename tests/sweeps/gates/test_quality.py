@@ -8,6 +8,7 @@ import pytest
 from keepgain.core.rows import Row
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.quality import FAULTS, QualityProbe, check_quality
+from tests.sweeps.gates.whole import whole
 
 
 def pair(prompt: str, answer: str) -> Row:
@@ -82,6 +83,7 @@ def test_a_finding_has_the_places_and_the_share() -> None:
     (found,) = check_quality([row_set(rows)])
     assert (found.code, found.severity, found.count, found.of) == ("empty_rows", "warning", 10, 40)
     assert found.rows == ("f:1", "f:5", "f:9") and found.figures == {"share": 0.25}
+    assert whole(found) == list(range(1, 41, 4))
 
 
 def test_prompts_without_answers_and_tasks_of_signs_are_no_empty_rows() -> None:

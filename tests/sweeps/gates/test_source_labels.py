@@ -4,6 +4,7 @@ import pytest
 
 from keepgain.sweeps.gates.source_labels import agreements, check_source_labels, parts_of
 from tests.sweeps.gates.labelled import Case, known, labelled, mislabelled, tickets
+from tests.sweeps.gates.whole import entries
 
 TASK = labelled("t/train", tickets(300), role="task")
 
@@ -16,6 +17,11 @@ def test_a_source_with_wrong_labels_is_flagged_with_how_many_points() -> None:
     assert finding.figures["low"] < 0.2 < finding.figures["high"]
     ((_, found),) = agreements(TASK, [made], *known(TASK, made)[1:])
     assert len(wrong & set(found.odd.tolist())) >= 0.95 * len(wrong)
+    every = entries(finding)  # the rows that disagree, of which it counts those beyond the usual
+    assert [e["line"] - 1 for e in every] == found.odd.tolist() and len(every) > 3
+    assert all(
+        f"the model '{s}'" in e["message"] for e, s in zip(every, found.suggested, strict=True)
+    )
     assert finding.rows[0].split()[0] in {f"s/train:{i + 1}" for i in wrong}
 
 

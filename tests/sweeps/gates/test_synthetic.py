@@ -14,6 +14,7 @@ from keepgain.sweeps.gates.synthetic import (
     synthetic_rows,
     synthetic_sets,
 )
+from tests.sweeps.gates.whole import whole
 
 
 def row_set(fields: list[dict[str, str]], label: str = "data/train", **kind: Any) -> RowSet:
@@ -68,7 +69,7 @@ def test_synthetic_items_are_an_error() -> None:
     fields = [{"synthetic": "yes"}, {"synthetic": "no"}]
     (found,) = check_synthetic([row_set(fields, "gain/test", measures="gain", source=None)])
     assert (found.code, found.severity, found.count) == ("synthetic_evaluation", "error", 1)
-    assert found.rows == ("f:1",) and found.where == "gain/test"
+    assert whole(found) == [1] and found.where == "gain/test"
 
 
 def test_a_suite_of_a_synthetic_source_is_synthetic_itself() -> None:
@@ -87,7 +88,7 @@ def test_rows_of_a_later_generation_are_warned_of() -> None:
     share, deep = check_synthetic([row_set(depths, role="synthetic")])
     assert (share.code, deep.code) == ("synthetic_rows", "deep_generations")
     assert (deep.count, deep.of, deep.figures["depth"]) == (2, 4, 3.0)
-    assert deep.rows == ("f:2", "f:3")
+    assert whole(deep) == [2, 3]
     # Depth of a lake: the rows are not synthetic.
     assert check_synthetic([row_set([{"depth": "40"}], role="task")]) == []
 
@@ -101,7 +102,7 @@ def test_review_is_asked_for_where_the_spec_does() -> None:
     bare = row_set([{}] * 3, role="synthetic")
     assert codes(check_synthetic([bare], reviewed={"data": True})) == ["synthetic_rows"]
     _, found = check_synthetic([bare], reviewed={"data": False})
-    assert found.count == 3
+    assert whole(found) == [1, 2, 3]
 
 
 def test_the_spec_can_name_the_fields() -> None:
