@@ -36,7 +36,8 @@ demo-full: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not processes'
 
-# Three quarters of an hour: processes, clusters and servers that are killed, one test at a time.
+# First the faults within few processes, two at a time; then, one at a time, clusters and servers
+# that are killed; docs/testing.md says how long.
 test-faults: setup
 	failed=0; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \

@@ -74,6 +74,7 @@ def write(folder: Path, rows: int, seed: int) -> None:
 
 
 def blocks(text: Text, rows: int, shown: np.ndarray) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+    """`shown`, then blocks of new texts with copies and changed copies, of `rows` rows in all."""
     yield shown
     while rows > 0:
         block = text.new(min(rows, 10_000))

@@ -23,10 +23,11 @@ import psutil
 
 from benchmarks.data_gates.scale import ITEMS, LEAKED, Text, blocks
 
-PAGE = Path("docs/data-gates.md")
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/data-gates.md"
 MARK = re.compile(r"(?<=<!-- cost: begin -->\n).*?(?=<!-- cost: end -->)", re.DOTALL)
 LABELS, WRONG = 20, 0.05
-BASE = Path("examples/quickstart/bases/xs")
+BASE = ROOT / "examples/quickstart/bases/xs"
 
 SPEC = """\
 name: scale
@@ -46,7 +47,7 @@ def write(folder: Path, rows: int, seed: int) -> None:
     _write(folder / "test.jsonl", text, [items[:ITEMS]], 0.0)
     _write(folder / "validation.jsonl", text, [items[ITEMS:]], 0.0)
     _write(folder / "train.jsonl", text, blocks(text, rows - LEAKED, shown), WRONG)
-    (folder / "sweep.yaml").write_text(SPEC.format(base=BASE.resolve()))
+    (folder / "sweep.yaml").write_text(SPEC.format(base=BASE))
 
 
 def _write(
