@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.analysis.costs import Speeds, costs, pooled_speeds
-from keepgain.core.config import Arm, Split
+from keepgain.core.config import Arm, Measures, Split
 from keepgain.core.items import Floats, ItemScores, Strings
 from keepgain.core.record import Evidence, RunKind, RunRecord, SuiteInfo, SweepRecord
 from keepgain.core.scorers import metric_of
@@ -105,7 +105,7 @@ class Table:
 
     sweep: SweepRecord
     suites: Mapping[Split, Mapping[str, SuiteItems]]
-    """Gain and forgetting suites only, by split and name."""
+    """Those that measure what the table was built for, by split and name."""
     configurations: tuple[Configuration, ...]
     excluded: tuple[Exclusion, ...]
 
@@ -121,11 +121,17 @@ class Table:
 _Scored = dict[tuple[str, Split, str], ItemScores]
 
 
-def build_table(evidence: Evidence) -> Table:
-    """Aligns the item scores of a sweep and drops what cannot be compared, each with its reason."""
+def build_table(evidence: Evidence, measures: Sequence[Measures] = ("gain", "forgetting")) -> Table:
+    """Aligns the item scores of a sweep and drops what cannot be compared, each with its reason.
+
+    Args:
+        evidence: The record with its item scores.
+        measures: Of the suites that are wanted; a run that lacks one of them leaves the table, so
+            that behaviours, which decide nothing by themselves, have a table of their own.
+    """
     sweep = evidence.sweep
     runs = {run.run_key: run for run in sweep.runs}  # a run shipped twice counts once
-    infos = {s.name: s for s in sweep.suites if s.measures in ("gain", "forgetting")}
+    infos = {s.name: s for s in sweep.suites if s.measures in measures}
     scored = _final_scores(evidence, runs, infos)
     faults = {key: fault(run, sweep.budget_unit) for key, run in runs.items()}
     usable = {key: run for key, run in runs.items() if faults[key] is None}

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 from keepgain.core.errors import UserError
 from keepgain.core.identity import fingerprint
 from keepgain.core.jsonl import COMPRESSIONS, json_name, parse_json, read_records
-from keepgain.core.rows import Row
+from keepgain.core.rows import Row, facts_of
 
 FormatName = Literal["auto", "prompt_answer", "messages", "alpaca", "sharegpt", "text"]
 
@@ -90,11 +90,18 @@ def read_row_file(
     limit: int | None = None,
     slices: Sequence[str] = (),
     choices: bool = False,
+    facts: Sequence[str] = (),
 ) -> RowFile:
     """All rows of a file in memory; arguments and errors as of `iterate_rows`."""
     found = list(
         iterate_rows(
-            path, format=format, fields=fields, limit=limit, slices=slices, choices=choices
+            path,
+            format=format,
+            fields=fields,
+            limit=limit,
+            slices=slices,
+            choices=choices,
+            facts=facts,
         )
     )
     return RowFile(
@@ -114,6 +121,7 @@ def iterate_rows(
     slices: Sequence[str] = (),
     choices: bool = False,
     prompts: bool = False,
+    facts: Sequence[str] = (),
 ) -> Iterator[FoundRow]:
     """Reads a file of any kind that `records` knows; keeps the ids in memory, not the rows.
 
@@ -127,6 +135,8 @@ def iterate_rows(
         choices: Each row must have choices, and its answer be one of them, as text or as index
             from 0. Without it choices are not read, and ids are those of rows without them.
         prompts: Answers are not read, and need not be there: those of the rows are empty.
+        facts: Keys of the file whose values, of any kind, are kept for the scorer; a row may lack
+            them. Like slices they are not in the ids.
 
     Raises:
         UserError: The first fault, as `file:line: given, allowed, what to do`; or no rows.
@@ -138,7 +148,7 @@ def iterate_rows(
     for count, (number, record) in enumerate(records(path), 1):
         where = f"{path}:{number}"
         kind = kind or _detect(record, fields, where, prompts)
-        reader = _Reader(record, fields, where, slices, choices, prompts)
+        reader = _Reader(record, fields, where, slices, choices, prompts, facts)
         row = reader.row(kind, given_id := reader.identifier())
         if row.id in first_line:
             if given_id is not None:
@@ -218,6 +228,7 @@ class _Reader:
     slices: Sequence[str]
     wants_choices: bool
     only_prompts: bool
+    facts: Sequence[str]
 
     def row(self, kind: str, given_id: str | None) -> Row:
         readers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -240,7 +251,8 @@ class _Reader:
         row_id = given_id if given_id is not None else fingerprint(content)
         found = ((name, self._slice(name)) for name in self.slices)
         kept = tuple((name, value) for name, value in found if value is not None)
-        return Row(id=row_id, **content, slices=kept)
+        read = {name: self.record[name] for name in self.facts if name in self.record}
+        return Row(id=row_id, **content, slices=kept, facts=facts_of(read))
 
     def beside(self, kind: str) -> dict[str, str]:
         """As `FoundRow.beside`; a `label` is the answer of a prompt, and beside all else."""

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +49,14 @@ class Row:
     """Of a multiple-choice item; the answer is one of them."""
     slices: tuple[tuple[str, str], ...] = ()
     """(field, value) of the fields that the spec names as slices, where the row has them."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """(key, value as JSON text) of the further keys that the item's scorer reads, where the row has
+    them; see `fact`."""
+
+    def fact(self, name: str) -> Any:
+        """The value, as JSON has it, of a further key that the scorer reads; None without it."""
+        found = dict(self.facts).get(name)
+        return None if found is None else json.loads(found)
 
     def question(self) -> str:
         """Everything that comes before the answer, as one text: what splits and leaks go by."""
@@ -79,6 +87,8 @@ class Row:
             data["choices"] = list(self.choices)
         if self.slices:
             data["slices"] = dict(self.slices)
+        if self.facts:
+            data["facts"] = {name: json.loads(text) for name, text in self.facts}
         return data
 
 
@@ -87,6 +97,7 @@ def row_from_json(data: dict[str, Any]) -> Row:
     extra: dict[str, Any] = {k: data.get(k) for k in ("context", "group", "cluster")}
     extra["choices"] = tuple(data.get("choices", ()))
     extra["slices"] = tuple(data.get("slices", {}).items())
+    extra["facts"] = facts_of(data.get("facts", {}))
     if "messages" in data:
         messages = tuple(data["messages"])
         return Row(data["id"], "chat", messages, answer=messages[-1]["content"], **extra)
@@ -95,11 +106,33 @@ def row_from_json(data: dict[str, Any]) -> Row:
     return Row(data["id"], "pair", prompt=data["prompt"], answer=data["answer"], **extra)
 
 
-def slice_columns(rows: Sequence[Row]) -> dict[str, tuple[str | None, ...]]:
-    """Field → its value for each row; None where a row lacks it. Empty if no row has slices."""
-    by_row = [dict(row.slices) for row in rows]
+def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """As `Row.facts` has them."""
+    return tuple((name, json.dumps(v, ensure_ascii=False)) for name, v in values.items())
+
+
+def slice_columns(
+    rows: Sequence[Row], facts: Sequence[str] = ()
+) -> dict[str, tuple[str | None, ...]]:
+    """Field → its value for each row; None where a row lacks it. Empty if no row has slices.
+
+    Args:
+        rows: Of a suite.
+        facts: Those that count as slices too.
+    """
+    by_row = [
+        {
+            **dict(row.slices),
+            **{name: _shown(v) for name in facts if (v := row.fact(name)) is not None},
+        }
+        for row in rows
+    ]
     names = dict.fromkeys(name for found in by_row for name in found)
     return {name: tuple(found.get(name) for found in by_row) for name in names}
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

@@ -6,69 +6,20 @@ own scorer is named in the same way, in the spec.
 """
 
 import re
-from typing import Literal
 
+from keepgain.core.behaviour_scorers import BEHAVIOUR
 from keepgain.core.errors import UserError
 from keepgain.core.metrics import Direction, Metric
-from keepgain.core.schema import StrictModel
+from keepgain.core.registered_scorer import SHARE, RegisteredScorer, down, up
 
-SHARE = "share of items"
-"""Unit of scorers whose items are right or wrong."""
 LOWER_IS_BETTER = " (lower is better)"
 """Ends the name of a user's scorer that is to fall, so that every reader of scores knows."""
 _USERS = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)( \(lower is better\))?")
 _HERE = "keepgain.trainers.scorers"
 
-Needs = Literal["generation", "likelihood", "choices", "base", "harness"]
-"""What the model is asked for: a greedy answer; the log-likelihood of the reference; that of each
-choice or label after the prompt; next-token distributions beside the base's; whatever a task of
-lm-evaluation-harness asks."""
-Fits = Literal["any", "answer", "choices", "label"]
-"""Rows that can be scored: any; those with an answer; with choices; with an answer out of a closed
-set of labels."""
-
-
-class RegisteredScorer(StrictModel):
-    """One way to score an item."""
-
-    metric: Metric
-    needs: Needs
-    item: str
-    """`module:function` of (what the model gave, row, options) to the item's score."""
-    suite: str | None = None
-    """`module:function` of (all that the model gave, rows, item scores, options) to further figures
-    of the whole suite by name."""
-    fits: Fits = "answer"
-    weight: Literal["item", "bytes", "tokens"] = "item"
-    """Of an item in the suite's mean."""
-    takes: tuple[str, ...] = ()
-    """Keys of the suite that it reads."""
-    points: bool = True
-    """Item scores lie in [0, 1]: differences are told in points of a hundred."""
-    one_tokenizer: bool = False
-    """Comparable only between models that give every text the same tokens."""
-    per_byte: bool = False
-    """Choices are ranked by their log-likelihood per byte."""
-    behaviour_only: bool = False
-    """It tells nothing good or bad by itself, so it measures neither gain nor forgetting."""
-
-    @property
-    def generates(self) -> bool:
-        """True if answers are generated."""
-        return self.needs == "generation"
-
-
-def _up(name: str, unit: str, meaning: str) -> Metric:
-    return Metric(name=name, direction="maximize", unit=unit, meaning=meaning)
-
-
-def _down(name: str, unit: str, meaning: str) -> Metric:
-    return Metric(name=name, direction="minimize", unit=unit, meaning=meaning)
-
-
 _REGISTERED = (
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "exact_match",
             SHARE,
             "The greedy generation, stripped of white space at its ends, equals the answer.",
@@ -77,7 +28,7 @@ _REGISTERED = (
         item=f"{_HERE}.text:exact_match",
     ),
     RegisteredScorer(
-        metric=_down(
+        metric=down(
             "bits_per_byte",
             "bits/byte",
             "Negative log2-likelihood of the scored text over its UTF-8 bytes; comparable across "
@@ -90,7 +41,7 @@ _REGISTERED = (
         points=False,
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "normalised_match",
             SHARE,
             "As exact_match after SQuAD's normalisation: lower case, no punctuation, no articles, "
@@ -100,7 +51,7 @@ _REGISTERED = (
         item=f"{_HERE}.text:normalised_match",
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "token_f1",
             "mean F1",
             "F1 of the words that generation and answer share, after SQuAD's normalisation "
@@ -110,7 +61,7 @@ _REGISTERED = (
         item=f"{_HERE}.text:token_f1",
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "multiple_choice",
             SHARE,
             "The right choice has the highest log-likelihood after the prompt.",
@@ -121,7 +72,7 @@ _REGISTERED = (
         fits="choices",
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "multiple_choice_normalised",
             SHARE,
             "The right choice has the highest log-likelihood per UTF-8 byte after the prompt.",
@@ -133,7 +84,7 @@ _REGISTERED = (
         fits="choices",
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "classification",
             SHARE,
             "The right label, with the end of the answer, is the likeliest of a closed set.",
@@ -145,7 +96,7 @@ _REGISTERED = (
         takes=("labels",),
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "classification_generated",
             SHARE,
             "The greedy generation, stripped, is the right label; any other text is wrong.",
@@ -157,7 +108,7 @@ _REGISTERED = (
         takes=("labels",),
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "span_f1",
             "mean F1",
             "F1 of the sets of spans of generation and answer, split at `separator`, stripped.",
@@ -168,17 +119,17 @@ _REGISTERED = (
         takes=("separator",),
     ),
     RegisteredScorer(
-        metric=_up("rouge_1", "mean F1", "ROUGE-1 F1 with stemming (Lin 2004; rouge-score)."),
+        metric=up("rouge_1", "mean F1", "ROUGE-1 F1 with stemming (Lin 2004; rouge-score)."),
         needs="generation",
         item=f"{_HERE}.overlap:rouge_1",
     ),
     RegisteredScorer(
-        metric=_up("rouge_l", "mean F1", "ROUGE-L F1 with stemming (Lin 2004; rouge-score)."),
+        metric=up("rouge_l", "mean F1", "ROUGE-L F1 with stemming (Lin 2004; rouge-score)."),
         needs="generation",
         item=f"{_HERE}.overlap:rouge_l",
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "bleu",
             "mean BLEU/100",
             "Sentence BLEU over 100, exponential smoothing (Papineni et al. 2002; sacrebleu).",
@@ -188,13 +139,13 @@ _REGISTERED = (
         suite=f"{_HERE}.overlap:corpus_bleu",
     ),
     RegisteredScorer(
-        metric=_up("chrf", "mean chrF/100", "Sentence chrF2 over 100 (Popović 2015; sacrebleu)."),
+        metric=up("chrf", "mean chrF/100", "Sentence chrF2 over 100 (Popović 2015; sacrebleu)."),
         needs="generation",
         item=f"{_HERE}.overlap:chrf",
         suite=f"{_HERE}.overlap:corpus_chrf",
     ),
     RegisteredScorer(
-        metric=_down(
+        metric=down(
             "perplexity",
             "nats/token (log)",
             "Natural logarithm of the perplexity: negative log-likelihood over the scored tokens. "
@@ -209,7 +160,7 @@ _REGISTERED = (
         one_tokenizer=True,
     ),
     RegisteredScorer(
-        metric=_down(
+        metric=down(
             "kl_from_base",
             "nats/token",
             "Forward KL(base || tuned) of the next-token distributions, mean over the tokens of "
@@ -224,14 +175,14 @@ _REGISTERED = (
         behaviour_only=True,
     ),
     RegisteredScorer(
-        metric=_up("program", "mean verdict", "The verdict in [0, 1] of the user's command."),
+        metric=up("program", "mean verdict", "The verdict in [0, 1] of the user's command."),
         needs="generation",
         item=f"{_HERE}.program:verdict",
         suite=f"{_HERE}.program:without_verdict",
         takes=("command", "timeout_seconds", "memory_mb"),
     ),
     RegisteredScorer(
-        metric=_up(
+        metric=up(
             "lm_eval",
             SHARE,
             "The metric, in [0, 1], that a task of lm-evaluation-harness gives the item.",
@@ -243,7 +194,7 @@ _REGISTERED = (
     ),
 )
 
-SCORERS: dict[str, RegisteredScorer] = {s.metric.name: s for s in _REGISTERED}
+SCORERS: dict[str, RegisteredScorer] = {s.metric.name: s for s in (*_REGISTERED, *BEHAVIOUR)}
 
 
 def scorer(name: str) -> RegisteredScorer:

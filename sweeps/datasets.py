@@ -146,13 +146,21 @@ def read_suites(
 
 def wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
     """True of a suite that is scored by choices, and of the source of such a suite."""
+    return any(s.registered.fits == "choices" for s in _suites_of(loaded, spec))
+
+
+def facts_wanted(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> tuple[str, ...]:
+    """Further keys of the rows that scorers read: those of the suite, or of a source's suites."""
+    found = (name for s in _suites_of(loaded, spec) for name in s.registered.facts)
+    return tuple(dict.fromkeys(found))
+
+
+def _suites_of(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> list[SuiteSpec]:
+    """The suite itself, or those that draw from the source."""
     if isinstance(spec, SuiteSpec):
-        return spec.registered.fits == "choices"
+        return [spec]
     suites = loaded.spec.suites.values()
-    return any(
-        s.source is not None and loaded.spec.data[s.source] is spec and wants_choices(loaded, s)
-        for s in suites
-    )
+    return [s for s in suites if s.source is not None and loaded.spec.data[s.source] is spec]
 
 
 def _read(
@@ -166,6 +174,7 @@ def _read(
         limit=spec.limit,
         slices=loaded.spec.slices,
         choices=wants_choices(loaded, spec),
+        facts=facts_wanted(loaded, spec),
         prompts=isinstance(spec, DataSpec) and spec.answers == "base",
         whole=(PARENT,) if isinstance(spec, DataSpec) and spec.follows is not None else (),
         dates=fields_of_dates(loaded),

@@ -8,13 +8,13 @@ from pydantic import field_validator, model_validator
 
 from keepgain.core.config import Count, Positive, Scorer
 from keepgain.core.errors import UserError
+from keepgain.core.registered_scorer import RegisteredScorer
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel
 from keepgain.core.scorer_options import HarnessTask, ScorerOptions
 from keepgain.core.scorers import (
     LOWER_IS_BETTER,
     SCORERS,
-    RegisteredScorer,
     scorer,
     users_function,
 )
@@ -151,6 +151,7 @@ def refuse_unscorable(
     """
     fits, known = keys.registered.fits, options.labels if options else ()
     first: Row | None = None
+    fault_of = keys.registered.fault and load_function(keys.registered.fault)
     if fits == "label" and keys.labels is None and not 2 <= len(known) <= MOST_LABELS:
         raise UserError(
             f"the answers of suite '{name}' are {len(known)} different texts, no closed set of 2 "
@@ -177,6 +178,12 @@ def refuse_unscorable(
                 f"the answer {row.answer.strip()!r:.60} is none of the labels of suite '{name}'.",
                 where=place,
                 hint=f"Known labels: {', '.join(known)}.",
+            )
+        if fault_of and (fault := fault_of(row, options)):
+            raise UserError(
+                fault,
+                where=place,
+                hint=f"Mend the item of suite '{name}', or leave it out.",
             )
     if options is None or not options.path or first is None:
         return

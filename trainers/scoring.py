@@ -17,9 +17,10 @@ from keepgain.core.answers import Answers
 from keepgain.core.config import Measures, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.items import ItemScores
+from keepgain.core.registered_scorer import Needs
 from keepgain.core.rows import Row, slice_columns
 from keepgain.core.scorer_options import ScorerOptions
-from keepgain.core.scorers import Needs, scorer, users_function
+from keepgain.core.scorers import scorer, users_function
 from keepgain.core.users_code import code_digest, load_function
 from keepgain.trainers.data import IGNORED, collate
 from keepgain.trainers.encode import Encoded
@@ -312,5 +313,5 @@ def _item_scores(
         tokens=tokens,
         groups=groups if any(g is not None for g in groups) else (),
         clusters=clusters if any(c is not None for c in clusters) else (),
-        slices=slice_columns(rows),
+        slices=slice_columns(rows, scorer(suite.scorer).records),
     )

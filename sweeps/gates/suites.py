@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Sequence
 
 from keepgain.core.record import Question
-from keepgain.core.scorers import SHARE, metric_of, scorer
+from keepgain.core.registered_scorer import SHARE
+from keepgain.core.scorers import metric_of, scorer
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet
 

@@ -13,6 +13,7 @@ from keepgain.core.rows import (
     Row,
     RowSpool,
     StoredRows,
+    facts_of,
     read_rows,
     row_from_json,
     slice_columns,
@@ -22,6 +23,9 @@ from keepgain.core.rows import (
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 EXTRA = {name: st.none() | TEXT for name in ("context", "group", "cluster")}
 EXTRA["slices"] = st.dictionaries(TEXT, TEXT, max_size=2).map(lambda d: tuple(d.items()))
+EXTRA["facts"] = st.dictionaries(TEXT, st.none() | st.integers() | TEXT | st.lists(TEXT)).map(
+    facts_of
+)
 TURN = st.fixed_dictionaries({"role": st.sampled_from(["system", "user"]), "content": TEXT})
 CHATS = st.builds(
     lambda turns, answer, **rest: Row(
@@ -131,3 +135,11 @@ def test_slice_columns_have_a_place_for_every_row() -> None:
     rows = [Row(str(i), "text", slices=slices) for i, slices in enumerate(kept)]
     assert slice_columns(rows) == {"a": ("x", None, None), "b": (None, None, "y")}
     assert slice_columns(rows[1:2]) == {}
+
+
+def test_facts_are_values_of_any_kind_and_those_recorded_are_slices_as_text() -> None:
+    row = Row("a", "pair", prompt="p", answer="x", facts=facts_of({"n": [4, 8], "safe": True}))
+    assert (row.fact("n"), row.fact("safe"), row.fact("other")) == ([4, 8], True, None)
+    assert row.to_json()["facts"] == {"n": [4, 8], "safe": True}
+    assert "facts" not in Row("a", "pair", prompt="p", answer="x").to_json()
+    assert slice_columns([row, Row("b", "text", text="t")], ["safe"]) == {"safe": ("true", None)}
