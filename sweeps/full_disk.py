@@ -1,5 +1,6 @@
 """A disk without room under the ledger: one clear line in place of a trace of what it led to."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,17 @@ from keepgain.core.errors import NO_ROOM, KeepgainError
 def said_of_full_disk(folder: Path) -> Iterator[None]:
     """Whatever the context raises because there was no room becomes one message; exit code 1.
 
+    Libraries may hide the cause: Tune leaves an empty file where it could write none, and fails
+    when it reads it. So an error of any kind is laid to the disk if nothing can be written there.
     Nothing that the ledger has is lost by it: an event is there whole or not at all.
     """
     try:
         yield
     except Exception as error:
-        if (full := _no_room(error)) is None:
+        full = _no_room(error)
+        if full is None and not isinstance(error, KeepgainError):
+            full = _full_now(folder)
+        if full is None:
             raise
         raise KeepgainError(
             f"{folder}: the driver could not write ({full.strerror}), so it ended. What the ledger "
@@ -33,4 +39,14 @@ def _no_room(error: BaseException | None) -> OSError | None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return error
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _full_now(folder: Path) -> OSError | None:
+    """What keeps a page from being written there, if it is want of room."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        return error if error.errno in NO_ROOM else None
     return None

@@ -122,6 +122,16 @@ def test_a_full_disk_is_one_line_whatever_it_led_to(tmp_path):
             raise error
 
 
+def test_an_error_that_hides_the_full_disk_is_laid_to_it_and_a_clear_one_is_not(tmp_path):
+    with disk(tmp_path / "place", 1) as place:
+        fill(place)
+        with pytest.raises(KeepgainError, match="No space left on device"):
+            with said_of_full_disk(place):
+                raise EOFError("Ran out of input")
+        with pytest.raises(UserError, match="clear"), said_of_full_disk(place):
+            raise UserError("clear")
+
+
 def test_what_cannot_fit_is_refused_with_the_sums_and_what_nearly_does_is_said(tmp_path):
     def parts(place: str) -> list[DiskPart]:
         return [
