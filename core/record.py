@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from keepgain.core.config import Arm, Measures, Role, Scorer, ServeForm
+from keepgain.core.guards import Guard
 from keepgain.core.inside import InnerPath
 from keepgain.core.items import ItemScores
+from keepgain.core.later import LaterEvidence
 from keepgain.core.metrics import Direction
 from keepgain.core.schema import StrictModel
 from keepgain.core.status import Stage, TrialStatus
@@ -176,6 +178,10 @@ class SuiteInfo(StrictModel):
     """The suite that this one stands in for where trials are ranked below the full budget."""
     digests: dict[str, str] = {}
     """Split → digest of its items; empty where it is not known."""
+    capability: str | None = None
+    """What ability of a model it measures, in the user's words; suites of one are averaged."""
+    recovers: str | None = None
+    """The suite whose items it asks again, with a text before them."""
 
 
 class ModelInfo(StrictModel):
@@ -194,6 +200,15 @@ class GivenObjective(StrictModel):
     direction: Direction
     unit: str = ""
     """`share` (in [0, 1]) and `%` are known to lie in a range; empty: not said."""
+
+
+class OutcomeLimit(StrictModel):
+    """What a business metric of a live test has to show, of the decision's trial."""
+
+    metric: str
+    """As `sweep outcomes import --metric` names it."""
+    min_improvement: float = 0.0
+    """Over the control, in the metric's unit; up is good in the metric's own direction."""
 
 
 class Question(StrictModel):
@@ -216,6 +231,13 @@ class Question(StrictModel):
     weights: dict[str, float] = {}
     """Objective or cost → what one unit of it is worth to the user, for a choice by weights that is
     shown beside the decision; empty: none is."""
+    guards: dict[str, Guard] = {}
+    """`SUITE`, `SUITE[field=value]` or `recall[LABEL]` → what has to hold of it."""
+    outcome: OutcomeLimit | None = None
+    """What the result of a live test has to show, once there is one."""
+    require_review: bool = False
+    """The decision stays provisional until people have compared the answers of its trial with those
+    of its base, blind (`sweep review`)."""
 
 
 class SpaceDimension(StrictModel):
@@ -308,6 +330,8 @@ class Evidence:
     sweep: SweepRecord
     items: tuple[tuple[str, ItemScores], ...]
     """(run key, scores); a run has several, by suite, split and rung."""
+    later: tuple[LaterEvidence, ...] = ()
+    """What was recorded with the sweep after it was decided."""
 
 
 class RecordReader(Protocol):

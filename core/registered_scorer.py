@@ -40,6 +40,8 @@ class RegisteredScorer(StrictModel):
     """Choices are ranked by their log-likelihood per byte."""
     behaviour_only: bool = False
     """It tells nothing good or bad by itself, so it measures neither gain nor forgetting."""
+    neutral: bool = False
+    """Neither more nor less of it is better, whatever direction its metric must have."""
     facts: tuple[str, ...] = ()
     """Further keys of an item that it reads, as `Row.fact` gives them."""
     records: tuple[str, ...] = ()
@@ -48,6 +50,14 @@ class RegisteredScorer(StrictModel):
     fault: str | None = None
     """`module:function` of (row, options) to what keeps the item from being scored, in words; None
     where nothing does. Asked of each item before the sweep starts."""
+    suite_fault: str | None = None
+    """`module:function` of (rows of one split) to what keeps the suite from being measured by them,
+    in words; None where nothing does. Asked after `fault`."""
+    of_training: bool = False
+    """Its items are training rows on purpose: `sweep check` does not look at them."""
+    recorded: str | None = None
+    """`module:function` of an answer to the text that is kept of it, where answers are not to be
+    kept as they are."""
 
     @property
     def generates(self) -> bool:

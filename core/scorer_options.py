@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from keepgain.core.refusals import Refusals
 from keepgain.core.schema import LATER, StrictModel
 
 
@@ -40,3 +41,17 @@ class ScorerOptions(StrictModel):
     """Digest of the user's program or function."""
     lm_eval: Annotated[HarnessTask | None, LATER] = None
     """Of `lm_eval`."""
+    entities: Annotated[str | None, LATER] = None
+    """Pattern of what an answer must take from its passage or list: of `grounded` and `cited`."""
+    abstains: Annotated[tuple[str, ...], LATER] = ()
+    """Of `grounded`: patterns of which one is found in an answer that gives none."""
+    asks_back: Annotated[tuple[str, ...], LATER] = ()
+    """Of `grounded`: likewise, in a question to the user; empty: it ends with a question mark."""
+    rejects: Annotated[tuple[str, ...], LATER] = ()
+    """Of `grounded`: likewise, in an answer that does not take a false premise."""
+    equals_reference: Annotated[bool, LATER] = False
+    """Of `grounded`: an answerable item's answer must be the reference too."""
+    positive: Annotated[str | None, LATER] = None
+    """Of `selected`: the label that is counted."""
+    refusal: Annotated[Refusals | None, LATER] = None
+    """Of the refusal scorers: what counts as one."""

@@ -11,10 +11,12 @@ import hashlib
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepgain.core.errors import UserError
+from keepgain.core.later import read_later
 from keepgain.core.record import Evidence, RecordReader
 from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
@@ -75,9 +77,12 @@ class StoreReader:
             UserError: Unknown id (the message names the store and the nearest known ids), or a
                 record that cannot be read.
         """
-        folder = self._location.sweep_folder(check_id(sweep_id)) / RECORD_FOLDER
-        if (folder / RECORD_NAME).is_file():
-            return load_folder(folder)
+        folder = self._location.sweep_folder(check_id(sweep_id))
+        return replace(self._load(folder, sweep_id), later=read_later(folder))
+
+    def _load(self, folder: Path, sweep_id: str) -> Evidence:
+        if (folder / RECORD_FOLDER / RECORD_NAME).is_file():
+            return load_folder(folder / RECORD_FOLDER)
         kept = kept_copy(self._location, sweep_id)
         if kept is not None:
             if self._location.database is None:
