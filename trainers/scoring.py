@@ -17,7 +17,7 @@ from keepgain.core.answers import Answers
 from keepgain.core.config import Measures, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.items import ItemScores
-from keepgain.core.registered_scorer import Needs
+from keepgain.core.registered_scorer import Needs, RegisteredScorer
 from keepgain.core.rows import Row, slice_columns
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.core.scorers import scorer, users_function
@@ -38,6 +38,11 @@ from keepgain.trainers.tokens import Codec
 Beside = Callable[[], AbstractContextManager[nn.Module]]
 """Gives the base beside the tuned model for the time of the context; it may be the same module with
 its adapters off."""
+
+
+EARLY = 0.25
+"""Of a reference's tokens: an answer that ends before is taken to have broken off, not to be short.
+Empty answers that end by themselves are among them."""
 
 
 @contextmanager
@@ -118,19 +123,19 @@ def score_suite(
         prompt_tokens=sum(len(p) for p in shown),
         details=details,
         generation=made,
-        generated=_generation_figures(made, asked.given, items.rows) if made else {},
-        answers=_answers(items, asked.given, kind.needs, kind.per_byte),
+        generated=_generation_figures(made, asked.given, items) if made else {},
+        answers=_answers(items, asked.given, kind),
         rows=items.rows,
     )
 
 
-def _answers(
-    items: SuiteItems, given: Sequence[Any], needs: Needs, per_byte: bool
-) -> Answers | None:
-    """What was generated, or the likeliest choices."""
-    if needs not in ("generation", "choices"):
+def _answers(items: SuiteItems, given: Sequence[Any], kind: RegisteredScorer) -> Answers | None:
+    """What was generated, or the likeliest choices, as the scorer lets them be kept."""
+    if kind.needs not in ("generation", "choices"):
         return None
-    texts = [g if needs == "generation" else g.likeliest(per_byte) for g in given]
+    texts = [g if kind.generates else g.likeliest(kind.per_byte) for g in given]
+    if kind.recorded is not None:
+        texts = [load_function(kind.recorded)(text) for text in texts]
     ids = tuple(row.id for row in items.rows)
     return Answers(items.suite.name, items.suite.split, items.suite.digest, ids, tuple(texts))
 
@@ -210,17 +215,24 @@ def _weights(weight: str, items: SuiteItems) -> npt.NDArray[np.float64]:
 
 
 def _generation_figures(
-    made: Generated, texts: Sequence[str], rows: Sequence[Row]
+    made: Generated, texts: Sequence[str], items: SuiteItems
 ) -> dict[str, float]:
     figures = {
         "answer_tokens": float(np.mean([len(a) for a in made.answers])),
         "empty_share": sum(not t.strip() for t in texts) / len(texts),
         "truncated_share": sum(made.truncated) / len(texts),
+        "stopped_early_share": _stopped_early(made, items) / len(texts),
         "distinct_1": distinct(texts, 1),
         "distinct_2": distinct(texts, 2),
-        "length_ratio": length_ratio(texts, [r.answer for r in rows]),
+        "length_ratio": length_ratio(texts, [r.answer for r in items.rows]),
     }
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _stopped_early(made: Generated, items: SuiteItems) -> int:
+    """Answers that ended by a stop token before `EARLY` of their reference's tokens."""
+    sizes = zip(made.answers, made.truncated, items.answers, strict=True)
+    return sum(not cut and len(given) < EARLY * len(wanted) for given, cut, wanted in sizes)
 
 
 def log_losses(model: nn.Module, codec: Codec, rows: list[Encoded]) -> npt.NDArray[np.float64]:

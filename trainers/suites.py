@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from keepgain.core.config import ModelRef, SuiteRef
 from keepgain.core.errors import TrialFailure, UserError
+from keepgain.core.extraction import BEGUN
 from keepgain.core.rows import Row
 from keepgain.core.scorers import scorer
 from keepgain.trainers.encode import cut, spans_of
@@ -93,7 +94,7 @@ def prepare_suite(
     answers, sizes, firsts = _answers(codec, suite, rows)
     choices = _choices(codec, suite, rows) if kind.needs == "choices" else []
     prompts = [
-        first if row.kind == "text" else prompt_ids(codec, row, prompting)
+        _with_begun(codec, row, first if row.kind == "text" else prompt_ids(codec, row, prompting))
         for row, first in zip(rows, firsts, strict=True)
     ]
     new_tokens = 0
@@ -105,7 +106,7 @@ def prepare_suite(
         tail = new_tokens or longest
         if limit is not None and len(prompts[i]) + tail > limit:
             shortened += 1
-            if row.kind == "text":
+            if row.kind == "text" and not kind.generates:
                 room = limit - len(prompts[i])
                 answers[i], sizes[i] = _shorter_text(codec, row, answers[i], room)
             else:
@@ -118,6 +119,16 @@ def prepare_suite(
     return SuiteItems(
         suite, rows, prompts, answers, sizes, weights, new_tokens, shortened, choices, prompting
     )
+
+
+def _with_begun(codec: Codec, row: Row, prompt: list[int]) -> list[int]:
+    """With what the item gives of its answer, or of its text, to go on from."""
+    begun = row.fact(BEGUN)
+    if not begun:
+        return prompt
+    if row.kind == "text":
+        return [*codec.bos, *codec.ids(begun)]
+    return prompt + spans_of(codec, [row.answered(begun)])[0][1][:-1]
 
 
 def choice_texts(suite: SuiteRef, row: Row) -> tuple[str, ...]:

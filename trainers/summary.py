@@ -15,8 +15,9 @@ class Summary:
     """For `core.record.RungReport`."""
 
     metrics: dict[str, float]
-    """`SPLIT/SUITE`; `generation/SPLIT/SUITE/{answer_tokens,empty_share,truncated_share,distinct_1,
-    distinct_2,length_ratio}`; `detail/SPLIT/SUITE/NAME`: what else a scorer tells of a suite."""
+    """`SPLIT/SUITE`; `generation/SPLIT/SUITE/{answer_tokens,empty_share,truncated_share,
+    stopped_early_share,distinct_1,distinct_2,length_ratio}`; `detail/SPLIT/SUITE/NAME`: what else a
+    scorer tells of a suite."""
     cost: dict[str, float]
     """`score_seconds` of this job, `prompt_tokens_per_item`, and where answers were generated
     `generated_tokens_per_second` (batched, prefill included) and what `serving` tells."""
