@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from keepgain.analysis import objectives
+from keepgain.analysis.behaviour.beside import Behaviour, behaviours_of, said_beside
+from keepgain.analysis.behaviour.outcomes import OutcomeFound
 from keepgain.analysis.best_of_k import Curve, curves
 from keepgain.analysis.choosing import Choices, choices
 from keepgain.analysis.churn import Churn
@@ -15,20 +17,22 @@ from keepgain.analysis.edges import Edge, edges
 from keepgain.analysis.effort import Effort, efforts, unequal_effort
 from keepgain.analysis.flagged import OnSubset, on_real_items, on_subsets
 from keepgain.analysis.fronts import WITHIN, Front, Place, across_sizes, within_size
-from keepgain.analysis.measures import Drop, Measures
+from keepgain.analysis.measures import Drop, Measures, measures_of
 from keepgain.analysis.objectives import Objective, describe
 from keepgain.analysis.overfitting import Overfitting, overfitting
 from keepgain.analysis.points import require_costs
+from keepgain.analysis.reviewed import awaits_review, held
 from keepgain.analysis.rung_check import RungCheck, caution, rung_checks
 from keepgain.analysis.scaling import Scaling, scaling
 from keepgain.analysis.served import AsServed, as_served, cautions_of
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.analysis.stats import Estimate
-from keepgain.analysis.table import Configuration, Exclusion, Table, build_table
+from keepgain.analysis.table import Configuration, Exclusion, Table
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, Question, SweepRecord
+from keepgain.core.review_record import ReviewRecord, reviews_of
 
 if TYPE_CHECKING:
     from keepgain.analysis.given_table import GivenTable
@@ -143,6 +147,14 @@ class Analysis:
     """The split that was asked for; None: none was."""
     wanted: tuple[str, ...] = ()
     """The objectives that were asked for; empty: none were."""
+    behaviours: tuple[Behaviour, ...] = ()
+    """Of the decision's trial, or of every size's candidate where it has none."""
+    outcomes: tuple[OutcomeFound, ...] = ()
+    """Of live tests, as recorded with the sweep."""
+    reviews: tuple[ReviewRecord, ...] = ()
+    """By people, oldest first."""
+    awaits_review: bool = False
+    """The question requires one of the decision's trial against its base, and there is none."""
 
 
 def analyze(
@@ -193,7 +205,8 @@ def analyze(
             )
         return analyze_given(evidence.sweep, question, budget_usd=budget_usd, wanted=objectives)
     every, evidence = evidence, on_real_items(evidence)
-    table = build_table(evidence)
+    measures = measures_of(evidence)
+    table = measures.table
     if budget_usd is not None:
         question = _within_budget(table, question, budget_usd)
     if split is not None and split not in table.suites:
@@ -204,7 +217,6 @@ def analyze(
             else None,
         )
     require_costs(table, objectives)
-    measures = Measures(table)
     decided_on = decision_split(measures, split)
     checks = rung_checks(evidence)
     spent = efforts(evidence.sweep)
@@ -217,6 +229,11 @@ def analyze(
     if lost := cautions_of(served, decision.trial):
         cautions = (*cautions, *lost)
         decision = replace(decision, reason=" ".join((decision.reason, *lost)))
+    behaviours = behaviours_of(measures, decision)
+    beside = said_beside(behaviours, measures.outcomes, decision, question)
+    decision = replace(decision, reason=" ".join((decision.reason, *beside)))
+    waits = awaits_review(decision, question, evidence.sweep, every.later)
+    decision = held(decision, question, evidence.sweep, every.later)
     rows, fronts = _rows(measures, question, decided_on, split, objectives)
     sizes, levels = _sizes(measures, question, decision, objectives)
     return Analysis(
@@ -252,6 +269,10 @@ def analyze(
         ),
         forced=split,
         wanted=tuple(objectives),
+        behaviours=behaviours,
+        outcomes=measures.outcomes,
+        reviews=reviews_of(every.later),
+        awaits_review=waits,
     )
 
 

@@ -15,14 +15,17 @@ VIEWS = {
     "why": "which settings mattered",
     "curves": "learning curves: would more data help?",
     "compare": "compare A B: two trials, bases or arms on the same items",
+    "behaviour": "what else moved from the base: behaviours, guards, live outcomes; --trial",
+    "forgetting": "what was lost, by capability and group, and whether it is only masked",
     "items": "the very items that were lost or won; --suite, --where, --trial, --slice, --limit",
 }
 OPTIONS = {
     "trials": ("sort", "model", "top"),
     "items": ("suite", "where", "trial", "slice", "limit"),
+    "behaviour": ("trial",),
     DECISION: ("plot", "report"),
 }
-"""View → options that only it takes."""
+"""View → options that it takes, and not every view."""
 ANOTHER = "A further sweep is given by --with"
 
 
@@ -39,6 +42,7 @@ examples:
   analyze last trials --objectives task_score,forgetting,usd
   analyze last compare 3fa94c s-base        a trial against the untouched base s
   analyze last items --suite facts --where worse
+  analyze last behaviour                    what a better score hides
   analyze last sizes --with ticket-routing-9c01be
                                             two sweeps on the same items, read as one
   analyze last --plot front.svg             gain against forgetting, one panel a size
@@ -50,7 +54,7 @@ A trial is named by its label or the first digits of its id. compare and items s
 unless --split test. The store is --store, else KEEPGAIN_STORE or MLFLOW_TRACKING_URI, else the
 nearest .keepgain upwards.
 Exit codes: 0 an answer was printed (whatever it says), 2 the input cannot be used.
-""".format(views="".join(f"  {name:10}{what}\n" for name, what in VIEWS.items()))
+""".format(views="".join(f"  {name:12}{what}\n" for name, what in VIEWS.items()))
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def asked(options: argparse.Namespace) -> Asked:
             else None,
         )
     for other, names in OPTIONS.items():
-        given = [n for n in names if getattr(options, n) is not None]
+        mine = OPTIONS.get(view, ())
+        given = [n for n in names if n not in mine and getattr(options, n) is not None]
         if other != view and given:
             raise UserError(f"--{given[0]} is an option of `{other}`, not of `{view}`.")
     return Asked(sweep, view, tuple(words))
@@ -191,7 +196,7 @@ def _view_options(made: argparse.ArgumentParser) -> None:
         choices=("worse", "better", "changed", "wrong"),
         help="against the base in the mean over runs (default: worse); wrong: in any run",
     )
-    items.add_argument("--trial", metavar="NAME", help="default: the decision's")
+    items.add_argument("--trial", metavar="NAME", help="of behaviour too; default: the decision's")
     items.add_argument("--slice", type=_part, metavar="FIELD=VALUE", help="only these items")
     items.add_argument("--limit", type=_positive, metavar="N", help="at most N items (default: 20)")
 

@@ -132,6 +132,14 @@ def _view(
             split=options.split or "validation",
         )
         return items_view(evidence, analysis, items, folders)
+    if wanted.view == "behaviour":
+        from keepgain.analysis.views.behaviour import behaviour_view
+
+        return behaviour_view(evidence, analysis, options.trial, folders)
+    if wanted.view == "forgetting":
+        from keepgain.analysis.views.forgetting import forgetting_view
+
+        return forgetting_view(analysis)
     if wanted.view == "sizes":
         from keepgain.analysis.views.sizes import sizes_view
 

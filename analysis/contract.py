@@ -13,6 +13,13 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from keepgain.analysis.analyze import Analysis, Row, SizeRow
+from keepgain.analysis.contract_behaviour import (
+    ChangePart,
+    OutcomePart,
+    behaviour_parts,
+    guard_parts,
+    outcome_parts,
+)
 from keepgain.analysis.contract_inference import (
     InferencePart,
     inference_part,
@@ -40,6 +47,7 @@ from keepgain.analysis.contract_parts import (
     TrialPart,
     estimate_part,
 )
+from keepgain.analysis.contract_review import ReviewPart, review_part
 from keepgain.analysis.contract_sizes import (
     ChoicePart,
     CurvePart,
@@ -81,6 +89,10 @@ class Contract(StrictModel):
     """Empty where the spec asks for none."""
     subsets: list[OnSubsetPart]
     """Empty where the check of the data flagged no item."""
+    behaviours: list[ChangePart]
+    """Of the decision's trial; without one, of the sizes' candidates. Empty without such suites."""
+    outcomes: list[OutcomePart]
+    """Of live tests; empty where none was recorded."""
     decision: DecisionPart
     rung_checks: list[RungCheckPart]
     edges: list[EdgePart]
@@ -93,6 +105,8 @@ class Contract(StrictModel):
     inference: InferencePart
     looks: list[LookRecord]
     """Of an adaptive confirmation; empty without."""
+    reviews: list[ReviewPart]
+    """By people (`sweep review`), oldest first; empty without."""
     excluded: list[ExcludedPart]
 
 
@@ -153,6 +167,8 @@ def to_contract(analysis: Analysis) -> Contract:
             )
             for s in analysis.subsets
         ],
+        behaviours=behaviour_parts(analysis),
+        outcomes=outcome_parts(analysis.outcomes),
         decision=DecisionPart(
             status=decision.status,
             model=decision.model,
@@ -165,7 +181,8 @@ def to_contract(analysis: Analysis) -> Contract:
                 {"what": f.what, "from": f.current, "to": f.to, "answer": f.answer}
                 for f in decision.flips
             ],
-            guards=list(decision.guards),
+            guards=guard_parts(decision.guards),
+            awaits_review=analysis.awaits_review,
         ),
         rung_checks=[_rung_check(c) for c in analysis.rung_checks],
         edges=[EdgePart(**asdict(e)) for e in analysis.edges],
@@ -177,6 +194,7 @@ def to_contract(analysis: Analysis) -> Contract:
         scaling=scaling_part(analysis),
         inference=inference_part(decision.inference),
         looks=list(sweep.looks),
+        reviews=[review_part(r) for r in analysis.reviews],
         excluded=[ExcludedPart(trial=e.trial, reason=e.reason) for e in analysis.excluded],
     )
 

@@ -182,6 +182,26 @@ class ServedPart(StrictModel):
     """Median."""
 
 
+class GuardPart(StrictModel):
+    """One limit of a guard, of a size's candidate."""
+
+    trial: str
+    model: str
+    guard: str
+    """As the question names it."""
+    limit: Literal["max_increase", "max_decrease", "min", "max"]
+    limit_value: float
+    suite: str
+    figure: EstimatePart
+    """The change from the base for `max_increase` and `max_decrease`, else the level."""
+    bound: float | None
+    """One-sided, on the side of the limit."""
+    confidence: float
+    answer: Literal["holds", "violated", "not_resolved"]
+    examples: list[str]
+    """Ids of the items that speak most against it."""
+
+
 FlipPart = dict[Literal["what", "from", "to", "answer"], str | float | None]
 
 
@@ -197,7 +217,10 @@ class DecisionPart(StrictModel):
     reason: str
     tied_with: list[str]
     flips: list[FlipPart]
-    guards: list[str]
+    guards: list[GuardPart]
+    """Empty where the question has none."""
+    awaits_review: bool
+    """Provisional until people have compared the trial's answers with its base's."""
 
 
 class ExcludedPart(StrictModel):

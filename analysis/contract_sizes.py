@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Literal
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from keepgain.analysis.best_of_k import Curve
 from keepgain.analysis.choosing import Choices, trades
 from keepgain.analysis.fronts import Front
 from keepgain.analysis.points import Points
+from keepgain.analysis.sizes import Claim, Side
 from keepgain.core.schema import StrictModel
 
 LEVELS = "sizes"
@@ -100,7 +100,7 @@ class ScalingPart(StrictModel):
 class CheckPart(StrictModel):
     """One condition on a size's candidate."""
 
-    claim: Literal["task_score", "forgetting", "reference"]
+    claim: Claim
     subject: str
     value: float | None
     bound: float | None
@@ -108,6 +108,8 @@ class CheckPart(StrictModel):
     confidence: float
     holds: bool
     holds_at_point: bool
+    side: Side
+    """What the bound has to be of the threshold."""
 
 
 def front_parts(analysis: Analysis) -> list[FrontPart]:
@@ -209,6 +211,7 @@ def check_parts(analysis: Analysis, row: SizeRow) -> list[CheckPart]:
             confidence=c.confidence,
             holds=c.holds,
             holds_at_point=c.holds_at_point,
+            side=c.side,
         )
         for c in checks
     ]

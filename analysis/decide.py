@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from keepgain.analysis import objectives
+from keepgain.analysis.behaviour.guards import GuardFound, guards_found
 from keepgain.analysis.costs import over_budget
 from keepgain.analysis.explain import Scene, explain
 from keepgain.analysis.inference import Inference, infer
 from keepgain.analysis.judge import Flip, Verdict, flips, judge
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import Size, forgetting_checks, probabilities
+from keepgain.analysis.sizes import Size, limit_checks, probabilities
 from keepgain.analysis.stats import CONFIDENCE
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
@@ -50,8 +51,8 @@ class Decision:
     tied_with: tuple[str, ...]
     """Trial ids of the recommended size that the data cannot tell from `trial`."""
     flips: tuple[Flip, ...]
-    guards: tuple[str, ...]
-    """Limits that the decision may not cross; none can be declared yet."""
+    guards: tuple[tuple[Configuration, GuardFound], ...]
+    """Every limit of every guard, of each size's candidate."""
     split: Split
     verdict: Verdict
     probabilities: dict[str, float]
@@ -121,7 +122,12 @@ def decide(
         reason=explain(scene),
         tied_with=tuple(c.trial_id for c in tied),
         flips=found,
-        guards=(),
+        guards=tuple(
+            (s.candidate, found)
+            for s in verdict.sizes
+            if s.candidate is not None
+            for found in guards_found(measures, split, s.candidate, question, s.confidence)
+        ),
         split=split,
         verdict=verdict,
         probabilities=sized,
@@ -138,10 +144,10 @@ def _tied(
 ) -> tuple[Configuration, ...]:
     """Configurations of the chosen size that paired comparison cannot tell from the chosen one.
 
-    A rival counts if it is within the limits on costs, and within the forgetting limit by its own
-    bounds, at the confidence at which the size was tested, and the two-sided intervals of the
-    differences in task score and in forgetting both hold 0, at 95 % jointly over the rivals
-    (Bonferroni). Where the seed variance is unknown nothing can be compared.
+    A rival counts if it is within the limits on costs, and within the forgetting limit and the
+    guards by its own bounds, at the confidence at which the size was tested, and the two-sided
+    intervals of the differences in task score and in forgetting both hold 0, at 95 % jointly over
+    the rivals (Bonferroni). Where the seed variance is unknown nothing can be compared.
     """
     chosen = pick.candidate
     assert chosen is not None
@@ -152,8 +158,7 @@ def _tied(
         and c.trial_id != chosen.trial_id
         and over_budget(c, question) is None
         and all(
-            check.holds
-            for check in forgetting_checks(measures, split, c, question, pick.confidence)
+            check.holds for check in limit_checks(measures, split, c, question, pick.confidence)
         )
     ]
     one_sided = 1 - (1 - CONFIDENCE) / (2 * max(1, len(rivals)))

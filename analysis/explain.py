@@ -8,7 +8,7 @@ from keepgain.analysis.inference import Inference
 from keepgain.analysis.inference_text import best_said, luck_said
 from keepgain.analysis.judge import Flip, Verdict
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import Check, Size, lost_level
+from keepgain.analysis.sizes import Check, Claim, Size, lost_level
 from keepgain.analysis.stats import Uncertain, items_needed
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
@@ -96,7 +96,7 @@ def _recommended(scene: Scene) -> list[str]:
         for s in scene.verdict.sizes
         if s.over_budget
     ]
-    sentences.append(_forgetting(scene, pick))
+    sentences += [_forgetting(scene, pick), _guards(scene, pick)]
     arm = scene.verdict.against_arm.get(pick.model)
     if arm is not None and arm.uncertain is not None and scene.verdict.arm is not None:
         sentences.append(
@@ -230,15 +230,14 @@ def _above(scene: Scene, pick: Size) -> list[str]:
     standing = [s for s in scene.verdict.sizes if s.candidate is not None]
     skipped = [s for s in standing[: standing.index(pick)] if not s.reached]
     said = [
-        f"{s.model} itself does not qualify: "
-        f"{_all_broken(s.failing('forgetting', scene.provisional))}."
+        f"{s.model} itself does not qualify: {_all_broken(_limits_broken(s, scene.provisional))}."
         for s in skipped
     ]
     if skipped and any(c.bound is not None for c in pick.checks):
         said.append(
-            "A size that is skipped for its forgetting halves the error allowed below it, here to "
-            f"{words.confidence(1 - pick.confidence)}; the chance to call any size adequate that "
-            "is not stays below 10 % in all."
+            "A size that is skipped for a limit that it breaks halves the error allowed below it, "
+            f"here to {words.confidence(1 - pick.confidence)}; the chance to call any size "
+            "adequate that is not stays below 10 % in all."
         )
     return said
 
@@ -284,6 +283,20 @@ def _forgetting(scene: Scene, pick: Size) -> str:
     )
 
 
+def _guards(scene: Scene, pick: Size) -> str:
+    """What the guards say of the recommended candidate."""
+    said = [c.told for c in pick.checks if c.told]
+    if not said:
+        return ""
+    apart = "" if scene.probability is None else " The probability above leaves the guards out."
+    return f"Guards: {'; '.join(said)}.{apart}"
+
+
+def _limits_broken(size: Size, by_point: bool) -> list[Check]:
+    claims: tuple[Claim, ...] = ("forgetting", "guard", "outcome")
+    return [check for claim in claims for check in size.failing(claim, by_point)]
+
+
 def _all_broken(checks: Sequence[Check]) -> str:
     """Conditions that do not hold; of several suites the one with the largest drop speaks."""
     drops = [c for c in checks if c.claim == "forgetting"]
@@ -298,6 +311,8 @@ def _all_broken(checks: Sequence[Check]) -> str:
 def _broken(check: Check) -> str:
     """A condition that does not hold, with its numbers."""
     u, scorer = check.uncertain, check.scorer
+    if check.told:
+        return check.told
     if u is None:
         return f"{check.subject} could not be compared with the base"
     bound = "unknown" if check.bound is None else words.amount(abs(check.bound), scorer)
@@ -338,6 +353,8 @@ def _open(check: Check) -> str:
     text = _broken(check)
     if check.uncertain is None or not check.holds_at_point or not check.uncertain.known:
         return text
+    if check.claim == "outcome":
+        return text  # its units are no items
     return f"{text}; {_needed(check.uncertain, check.threshold, check.confidence)}"
 
 

@@ -140,7 +140,7 @@ def _select(
             items.append((key, scores))
         elif chosen.any():
             items.append((key, _where(scores, chosen)))
-    return Evidence(evidence.sweep, tuple(items))
+    return Evidence(evidence.sweep, tuple(items), evidence.later)
 
 
 def _where(scores: ItemScores, chosen: npt.NDArray[np.bool_]) -> ItemScores:

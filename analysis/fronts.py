@@ -22,6 +22,7 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 
+from keepgain.analysis.behaviour.guards import guard_broken
 from keepgain.analysis.costs import over_budget
 from keepgain.analysis.hypervolume import Volume, hypervolume, reference_point
 from keepgain.analysis.measures import Measures
@@ -293,7 +294,7 @@ def limits_broken(
             found[c.trial_id] = f"gain {gain:.3g} is below {question.min_gain:.3g} (min_gain)"
         elif limit is not None and worst is not None and round(worst, _DECIMALS) > limit:
             found[c.trial_id] = f"largest drop {worst:.3g} is above {limit:.3g} (max_forgetting)"
-        elif why := over_budget(c, question):
+        elif why := over_budget(c, question) or guard_broken(measures, split, c, question):
             found[c.trial_id] = why
     return found
 

@@ -311,6 +311,7 @@ def _check(claim: str, subject: str, u: Uncertain, threshold: float, confidence:
         holds=bound is not None and clears(bound),
         holds_at_point=clears(u.value),
         confidence=confidence,
+        side="above" if at_least else "at_most",
     )
 
 

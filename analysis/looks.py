@@ -25,11 +25,11 @@ from scipy import special
 from keepgain.analysis import words
 from keepgain.analysis.costs import known_dear
 from keepgain.analysis.judge import against_arm, best_arm
-from keepgain.analysis.measures import Measures
+from keepgain.analysis.measures import Measures, measures_of
 from keepgain.analysis.sizes import Check, Size, ladder
 from keepgain.analysis.spending import confidence_at
 from keepgain.analysis.stats import Uncertain, items_needed
-from keepgain.analysis.table import Configuration, build_table
+from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.record import Evidence, LookRecord, Question
 
@@ -62,7 +62,7 @@ def next_look(evidence: Evidence, look: int) -> LookRecord:
     sweep = evidence.sweep
     looks = sweep.planned_looks
     items = tuple((key, s) for key, s in evidence.items if s.split == SPLIT)
-    measures = Measures(build_table(Evidence(sweep, items)))
+    measures = measures_of(Evidence(sweep, items))
     pool = [
         c
         for c in measures.table.configurations

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keepgain.analysis import objectives, slices, stats
+from keepgain.analysis.behaviour.outcomes import OutcomeFound, outcomes_found
 from keepgain.analysis.churn import Churn, Flip, beyond_chance, flip_block
 from keepgain.analysis.slices import SliceEstimate, SliceFigure
 from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
-from keepgain.analysis.table import Configuration, SuiteItems, Table
+from keepgain.analysis.table import Configuration, SuiteItems, Table, build_table
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
+from keepgain.core.record import Evidence
 
 Quantity = str | SliceFigure | Flip
 """An objective, `score:SUITE`, `drop:SUITE`, a figure of a slice, or a direction of churn."""
@@ -34,14 +36,31 @@ class Drop:
         return self.uncertain.value
 
 
+def measures_of(evidence: Evidence) -> "Measures":
+    """Of a sweep: what decides, and its behaviours beside that."""
+    behaviour = any(s.measures == "behaviour" for s in evidence.sweep.suites)
+    beside = Measures(build_table(evidence, ("behaviour",))) if behaviour else None
+    return Measures(build_table(evidence), beside, outcomes_found(evidence.later))
+
+
 class Measures:
     """Estimates and paired comparisons of a table's configurations.
 
     Holds pooled seed variances, which many estimates share; everything else is computed anew.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(
+        self,
+        table: Table,
+        behaviours: "Measures | None" = None,
+        outcomes: tuple[OutcomeFound, ...] = (),
+    ) -> None:
         self.table = table
+        self.behaviours = behaviours
+        """The same of the suites that decide nothing by themselves; None: there are none."""
+        self.outcomes = outcomes
+        """Of live tests, as recorded with the sweep."""
+        self._by_id = {c.trial_id: c for c in reversed(table.configurations)}
         self._bases = {
             c.model: c for c in reversed(table.configurations) if c.kind == "base" and c.scores
         }
@@ -52,6 +71,10 @@ class Measures:
         self._covariances: dict[tuple[str, Split], tuple[Floats, int] | None] = {}
         self._memo: dict[tuple[Quantity, ...], Uncertain | None] = {}
         self._alike: dict[tuple[str, Split], list[Configuration]] = {}
+
+    def configuration(self, trial: str) -> Configuration | None:
+        """The configuration of that id in this table."""
+        return self._by_id.get(trial)
 
     def base(self, model: str) -> Configuration | None:
         """The untouched base of a size, if it was scored."""

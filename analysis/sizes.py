@@ -2,13 +2,15 @@
 
 1. One candidate per size, chosen on **validation** among the size's confirmed configurations: the
    highest task score among those whose drop on every forgetting suite is within the limit as a
-   point estimate; if there is none, the one whose largest drop is smallest.
+   point estimate, and that keep the guards so; if there is none, the one that breaks the fewest
+   guards, and of those the one whose largest drop is smallest.
 2. On the decision split, a size is *adequate* if
    (a) the one-sided 95 % lower bound of (its task score - task score of the largest confirmed size)
        is above -delta, items paired, and
    (b) the upper bounds of its drops on all forgetting suites, at simultaneous confidence 95 %, are
        within the limit. Simultaneous by Bonferroni (each bound at 1 - .05/G), which holds under any
-       dependence between suites. Without a limit (b) is empty.
+       dependence between suites. Without a limit (b) is empty. Every guard of the question is a
+       condition as (b) is, at 95 % each (`behaviour.guards`).
 3. Sizes are tested from the largest down and the first failure ends it, so that no correction for
    several sizes is needed (fixed-sequence testing: Maurer, Hothorn & Lehmacher 1995). The smallest
    size reached is the answer.
@@ -35,11 +37,13 @@ from typing import Literal
 
 import numpy as np
 
+from keepgain.analysis.behaviour.guards import guards_found, told
+from keepgain.analysis.behaviour.outcomes import outcome_judged, outcome_told
 from keepgain.analysis.costs import over_budget
 from keepgain.analysis.draws import draw_scores
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.spending import final_confidence
-from keepgain.analysis.stats import CONFIDENCE, Uncertain
+from keepgain.analysis.stats import CONFIDENCE, UNKNOWN, Uncertain
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
@@ -48,7 +52,8 @@ from keepgain.core.record import Question
 DRAWS = 2000
 """Monte-Carlo error of a share: at most .011."""
 
-Claim = Literal["task_score", "forgetting", "reference"]
+Side = Literal["above", "at_most", "at_least"]
+Claim = Literal["task_score", "forgetting", "guard", "outcome", "reference"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ class Check:
     """The point estimate does."""
     confidence: float = CONFIDENCE
     """Of the bound; of forgetting, of all suites' bounds together."""
+    side: Side = "above"
+    """What the bound has to be of the threshold."""
+    told: str = ""
+    """Of a guard or a live outcome: what it says, in words."""
 
     @property
     def may_hold(self) -> bool:
@@ -125,20 +134,26 @@ def candidate(
     if not pool:
         return None
     split: Split = "validation" if all(c.has("validation") for c in pool) else "test"
-    scored: list[tuple[Configuration, float, float]] = []
+    scored: list[tuple[Configuration, float, float, int]] = []
     for c in sorted(pool, key=lambda c: c.trial_id):
         task = measures.point(c, split, "task_score")
         if task is None:
             continue
         worst = measures.worst_drop(c, split)
-        scored.append((c, measures.sign("task_score") * task, -np.inf if worst is None else worst))
+        kept = (
+            *guard_checks(measures, split, c, question),
+            *_outcome_check(measures, c, question, CONFIDENCE),
+        )
+        broken = sum(not check.may_hold for check in kept)
+        drop = -np.inf if worst is None else worst
+        scored.append((c, measures.sign("task_score") * task, drop, broken))
     if not scored:
         return None
     limit = question.max_forgetting
-    within = [s for s in scored if limit is None or s[2] <= limit]
+    within = [s for s in scored if not s[3] and (limit is None or s[2] <= limit)]
     if within:
         return max(within, key=lambda s: s[1])[0]
-    return min(scored, key=lambda s: s[2])[0]
+    return min(scored, key=lambda s: (s[3], s[2]))[0]
 
 
 def ladder(
@@ -171,7 +186,7 @@ def ladder(
     def checks(who: Configuration, here: float) -> tuple[Check, ...]:
         return (
             *_task_check(measures, split, who, largest, question, here),
-            *forgetting_checks(measures, split, who, question, here),
+            *limit_checks(measures, split, who, question, here),
         )
 
     return descend(sizes, checks, whole, by_point=by_point, lost=lost)
@@ -255,6 +270,80 @@ def _task_check(
     )
 
 
+def limit_checks(
+    measures: Measures,
+    split: Split,
+    who: Configuration,
+    question: Question,
+    confidence: float = CONFIDENCE,
+) -> tuple[Check, ...]:
+    """What a configuration has to keep, whatever else there is: condition (b), the guards, and the
+    limit on the outcome of its live test, if there was one."""
+    return (
+        *forgetting_checks(measures, split, who, question, confidence),
+        *guard_checks(measures, split, who, question, confidence),
+        *_outcome_check(measures, who, question, confidence),
+    )
+
+
+def guard_checks(
+    measures: Measures,
+    split: Split,
+    who: Configuration,
+    question: Question,
+    confidence: float = CONFIDENCE,
+) -> tuple[Check, ...]:
+    """One check a limit of a guard; see `behaviour.guards`."""
+    return tuple(
+        Check(
+            claim="guard",
+            subject=found.guard,
+            uncertain=found.figure,
+            bound=found.bound,
+            threshold=found.threshold,
+            scorer=found.scorer,
+            holds=found.answer == "holds",
+            holds_at_point=found.holds_at_point,
+            confidence=found.confidence,
+            side=found.side,
+            told=told(found),
+        )
+        for found in guards_found(measures, split, who, question, confidence)
+    )
+
+
+def _outcome_check(
+    measures: Measures, who: Configuration, question: Question, confidence: float
+) -> tuple[Check, ...]:
+    """Of a configuration that was live; what never was is not held to it."""
+    limit = question.outcome
+    tested = next((o for o in measures.outcomes if limit and o.record.metric == limit.metric), None)
+    found = tested.of_trial(who.trial_id) if tested else None
+    if limit is None or tested is None or found is None or found.improvement is None:
+        return ()
+    answer, bound = outcome_judged(found, limit, confidence)
+    value = found.improvement.value
+    assert value is not None
+    terms = ((found.standard_error**2, found.df),)
+    method = found.improvement.interval_method or UNKNOWN
+    n = found.improvement.n_items
+    return (
+        Check(
+            claim="outcome",
+            subject=limit.metric,
+            uncertain=Uncertain(value, n, 0, terms, found.standard_error**2, method),
+            bound=bound,
+            threshold=limit.min_improvement,
+            scorer="",
+            holds=answer == "holds",
+            holds_at_point=value >= limit.min_improvement,
+            confidence=confidence,
+            side="at_least",
+            told=outcome_told(found, limit, answer),
+        ),
+    )
+
+
 def forgetting_checks(
     measures: Measures,
     split: Split,
@@ -290,6 +379,7 @@ def forgetting_checks(
                 holds=bound is not None and bound <= limit,
                 holds_at_point=drop is not None and drop.value <= limit,
                 confidence=confidence,
+                side="at_most",
             )
         )
     return tuple(checks)
@@ -299,6 +389,8 @@ def probabilities(
     measures: Measures, split: Split, sizes: Sequence[Size], question: Question
 ) -> Mapping[str, float]:
     """`probability_adequate` by model: share of joint draws in which (a) and (b) hold.
+
+    Guards are left out: slices have no draws.
 
     Empty where a size's seed variance is unknown (no draw could be made for it), and where there is
     no level to hold.

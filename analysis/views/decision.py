@@ -11,6 +11,7 @@ from keepgain.analysis.inference_text import said as inference_lines
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.overfitting_text import said as overfitting_lines
+from keepgain.analysis.reviewed import said as review_lines
 from keepgain.analysis.rung_check import said as rung_line
 from keepgain.analysis.served_text import said as served_lines
 from keepgain.analysis.stats import Estimate
@@ -112,6 +113,7 @@ def check_lines(analysis: Analysis) -> list[str]:
     said += [_edge(e) for e in analysis.edges]
     said += subset_lines(analysis)
     said += served_lines(analysis.served)
+    said += [words.clean(line) for line in review_lines(analysis.sweep, analysis.reviews)]
     said += overfitting_lines(
         analysis.overfitting, analysis.sweep, analysis.decision.trial, chosen_trials(analysis)
     )

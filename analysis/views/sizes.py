@@ -160,6 +160,8 @@ def _costs(analysis: Analysis) -> Grid | None:
 def _conditions(analysis: Analysis) -> Grid:
     """Which condition keeps or kills each size."""
     names = {"task_score": "task score against", "forgetting": "drop on", "reference": "ahead of"}
+    names |= {"guard": "guard", "outcome": "live outcome"}
+    sides = {"above": "> ", "at_most": "≤ ", "at_least": "≥ "}
     rows: list[tuple[str, ...]] = []
     for row in analysis.sizes:
         model = words.clean(row.size.model)
@@ -167,7 +169,7 @@ def _conditions(analysis: Analysis) -> Grid:
             rows.append((model, words.clean(row.size.over_budget), "–", "–", "–", "fails"))
         for c in contract_sizes.check_parts(analysis, row):
             verdict = "holds" if c.holds else "not shown" if c.holds_at_point else "fails"
-            allowed = ("≤ " if c.claim == "forgetting" else "> ") + cells.plus(c.threshold)
+            allowed = sides[c.side] + cells.plus(c.threshold)
             rows.append(
                 (
                     model,

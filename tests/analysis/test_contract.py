@@ -34,8 +34,9 @@ def test_every_key(data: dict[str, Any]) -> None:
     assert list(data) == [
         "schema", "sweep", "objectives", "descriptions", "trials", "sizes", "slices", "churn",
         "overfitting",
-        "served", "subsets", "decision", "rung_checks", "edges", "effort", "fronts", "choices",
-        "trades", "best_of_k", "scaling", "inference", "looks", "excluded",
+        "served", "subsets", "behaviours", "outcomes", "decision", "rung_checks", "edges",
+        "effort", "fronts", "choices",
+        "trades", "best_of_k", "scaling", "inference", "looks", "reviews", "excluded",
     ]  # fmt: skip
     assert data["schema"] == 1
     assert set(data["sweep"]) == {"id", "name", "stage", "store", "test_opened"}
@@ -61,7 +62,7 @@ def test_every_key(data: dict[str, Any]) -> None:
         }  # fmt: skip
     assert set(data["decision"]) == {
         "status", "model", "trial", "probability", "confidence", "reason", "tied_with",
-        "flips", "guards",
+        "flips", "guards", "awaits_review",
     }  # fmt: skip
     for f in data["decision"]["flips"]:
         assert list(f) == ["what", "from", "to", "answer"]
@@ -85,7 +86,7 @@ def test_every_key_of_the_parts_on_sizes(data: dict[str, Any]) -> None:
         for c in s["checks"]:
             assert set(c) == {
                 "claim", "subject", "value", "bound", "threshold", "confidence", "holds",
-                "holds_at_point",
+                "holds_at_point", "side",
             }  # fmt: skip
     for f in data["fronts"]:
         assert set(f) == {

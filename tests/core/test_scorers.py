@@ -21,9 +21,13 @@ from keepgain.core.scorers import (
 
 def test_right_or_wrong_and_other_scores_up_to_1_are_told_in_points() -> None:
     told = {name for name in SCORERS if in_points(name)}
-    others = {"bits_per_byte", "perplexity", "kl_from_base"}
-    assert told == SCORERS.keys() - others
-    assert all(metric_of(n).direction == "minimize" for n in others)
+    falling = {"bits_per_byte", "perplexity", "kl_from_base", "brier"}
+    falling |= {"classification_brier"}
+    neutral = {"signed_confidence", "classification_signed_confidence", "answer_length_ratio"}
+    neutral |= {"canary_bits"}
+    assert told == SCORERS.keys() - falling - neutral
+    assert all(metric_of(n).direction == "minimize" for n in falling)
+    assert all(scorer(n).neutral for n in neutral)
     assert all(in_points(n) for n in SCORERS if unit_of(n) == SHARE)
     assert not in_points("") and unit_of("") == ""
 
