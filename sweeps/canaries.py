@@ -3,7 +3,7 @@
 How much likelier a tuned model finds a planted one than the controls is its exposure: log2 of the
 number of possible codes minus log2 of the canary's rank among them, estimated from the controls
 (Carlini et al. 2019, "The Secret Sharer", section 4). Few controls bound what can be seen: with 40
-the rank is known to log2(41) = 5.4 bits.
+the rank is known to log2(41) = 5.4 bits. The figures are in `analysis.behaviour.exposure`.
 """
 
 import random
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keepgain.core.canaries import MIN_CONTROLS, REPEATS
 from keepgain.core.errors import UserError
 
-MIN_CONTROLS = 40
 MAX_CANARIES = 10_000
 DIGITS = 8
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
@@ -27,6 +27,11 @@ class Canaries:
     planted: tuple[dict[str, Any], ...]
     """Each canary as often as it is repeated."""
     controls: tuple[dict[str, Any], ...]
+    validation: tuple[dict[str, Any], ...]
+    """Items to score: every other canary of each number of repeats, once, and half of the
+    controls."""
+    test: tuple[dict[str, Any], ...]
+    """The others."""
 
 
 def draw_canaries(count: int, repeats: Sequence[int], controls: int, seed: int) -> Canaries:
@@ -36,7 +41,7 @@ def draw_canaries(count: int, repeats: Sequence[int], controls: int, seed: int) 
         count: Canaries.
         repeats: How often they stand in the file: the first number is of the first canary, and so
             on, and again from the first number.
-        controls: Drawn as the canaries are, and never trained on.
+        controls: Drawn as the canaries are, and never trained on; each split gets half of them.
         seed: Of the draws.
 
     Raises:
@@ -46,24 +51,40 @@ def draw_canaries(count: int, repeats: Sequence[int], controls: int, seed: int) 
         raise UserError(f"{count} canaries; allowed are 1 to {MAX_CANARIES:,}.")
     if not repeats or min(repeats) < 1 or max(repeats) > 1_000:
         raise UserError("canaries are repeated 1 to 1,000 times each, e.g. --repeats 1,4,16.")
-    if not MIN_CONTROLS <= controls <= 10 * MAX_CANARIES:
+    if not 2 * MIN_CONTROLS <= controls <= 10 * MAX_CANARIES:
         raise UserError(
-            f"{controls} controls; allowed are {MIN_CONTROLS} to {10 * MAX_CANARIES:,}.",
-            hint=f"With fewer than {MIN_CONTROLS} an exposure is known to within some bits only.",
+            f"{controls} controls; allowed are {2 * MIN_CONTROLS} to {10 * MAX_CANARIES:,}.",
+            hint="Validation and test get half of them each, and with fewer than "
+            f"{MIN_CONTROLS} an exposure is known to within some bits only.",
         )
     drawn = _codes(count + controls, seed)
     planted = [
-        {**_row(index, name, code), "repeats": times}
+        {**_row(index, name, code), REPEATS: times}
         for index, (name, code) in enumerate(drawn[:count])
         for times in [repeats[index % len(repeats)]] * repeats[index % len(repeats)]
     ]
     others = [
-        {**_row(index, name, code), "repeats": 0}
+        {**_row(index, name, code), REPEATS: 0}
         for index, (name, code) in enumerate(drawn[count:], count)
     ]
+    once = list({row["prompt"]: row for row in planted}.values())
+    halves: list[list[dict[str, Any]]] = [[], []]
+    for index, row in enumerate(once):
+        # Canaries are dealt their repeats in turn: a round of all numbers goes to one half.
+        halves[index // len(repeats) % 2].append(_item(row))
+    for index, row in enumerate(others):
+        halves[index % 2].append(_item(row))
     return Canaries(
-        tuple(_numbered("canaries", planted)), tuple(_numbered("canary_controls", others))
+        planted=tuple(_numbered("canaries", planted)),
+        controls=tuple(_numbered("canary_controls", others)),
+        validation=tuple(_numbered("canary_validation", halves[0])),
+        test=tuple(_numbered("canary_test", halves[1])),
     )
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    """Without its group: one of a single item each would be taken for a slice."""
+    return {name: value for name, value in row.items() if name != "group"}
 
 
 def _codes(count: int, seed: int) -> list[tuple[str, str]]:

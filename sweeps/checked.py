@@ -29,6 +29,7 @@ FILE_NAME = "data_check.json"
 """In the sweep's folder, and on its MLflow run."""
 _CODE = (
     "core/formats.py",
+    "core/personal/*.py",
     "core/redaction.py",
     "core/rows.py",
     *(

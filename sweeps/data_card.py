@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keepgain.core.personal.find import mask
 from keepgain.core.schema import StrictModel
 from keepgain.core.terminal import clean
 from keepgain.core.units import human_count
@@ -13,7 +14,6 @@ from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.labels import FactsProbe
 from keepgain.sweeps.gates.language import probabilities, sampled
 from keepgain.sweeps.gates.material import RowSet
-from keepgain.sweeps.gates.personal_data import mask
 from keepgain.sweeps.gates.scan import Array, Arrays
 from keepgain.sweeps.gates.shape import PROBE
 

@@ -15,19 +15,33 @@ from keepgain.core.config import BaseAnswers, Measures, Role, SourceRef, Split, 
 from keepgain.core.errors import UserError
 from keepgain.core.formats import iterate_rows
 from keepgain.core.identity import fingerprint
+from keepgain.core.positive import marked
+from keepgain.core.registered_scorer import SHARE
 from keepgain.core.rows import Row, RowSpool
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.sweeps.augment.copies import copied_rows
 from keepgain.sweeps.augment.follow import PARENT, following_rows
+from keepgain.sweeps.composed_suites import composed_items, refuse_seen_templates
+from keepgain.sweeps.extraction_suites import extraction_items
 from keepgain.sweeps.gates.columns import ColumnsBuilder
 from keepgain.sweeps.gates.lineage import Lineage
 from keepgain.sweeps.gates.material import normalised
 from keepgain.sweeps.lm_eval_suites import read_task
 from keepgain.sweeps.located import Located, Places, digest_rows
+from keepgain.sweeps.perturbed_suites import perturbed_items
+from keepgain.sweeps.recovered_suites import recovered, refuse_unlike, remade
 from keepgain.sweeps.spec import LoadedSpec, measures_of, splits_automatically
 from keepgain.sweeps.spec_data import PairedAnswers
+from keepgain.sweeps.spec_extract import ExtractSpec
+from keepgain.sweeps.spec_guards import with_guarded
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
-from keepgain.sweeps.spec_scorer import choice_counts, refuse_unscorable, scorer_options
+from keepgain.sweeps.spec_scorer import (
+    chance_level,
+    choice_counts,
+    refuse_unmeasurable,
+    refuse_unscorable,
+    scorer_options,
+)
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -66,6 +80,12 @@ class Suite:
     def choice_counts(self, split: Split) -> list[int]:
         """Choices or labels of each item; empty where nothing is to choose."""
         return choice_counts(self.spec, self.options, self.items(split).rows)
+
+    @property
+    def chance(self) -> float | None:
+        """The score of blind guessing; None where nothing is to choose, or not right or wrong."""
+        rights = self.spec.registered.metric.unit == SHARE
+        return chance_level(self.choice_counts("validation")) if rights else None
 
 
 def bucket(row: Row, buckets: int, salt: str) -> int:
@@ -133,15 +153,39 @@ def read_suites(
         sources: Of `read_sources`.
         tasks: Those of lm-evaluation-harness too.
     """
-    suites = {}
-    for name, spec in loaded.spec.suites.items():
+    given = loaded.spec.suites
+    suites: dict[str, Suite] = {}
+    for name, spec in sorted(given.items(), key=lambda s: bool(s[1].made_of)):
         if spec.lm_eval is not None and not tasks:
             continue
-        suite = _read_suite(loaded, name, spec, sources)
+        if spec.made_of:
+            suite = _made_suite(loaded, name, spec, sources, suites)
+        else:
+            suite = _marked(_read_suite(loaded, name, spec, sources))
         _refuse_empty(loaded, suite)
         suites[name] = _with_options(loaded, suite)
     _refuse_unknown_slices(loaded, suites.values())
-    return suites
+    if loaded.spec.question.guards:
+        suites = _guarded(loaded, suites)
+    return {name: suites[name] for name in given if name in suites}
+
+
+def _guarded(loaded: LoadedSpec, suites: Mapping[str, Suite]) -> dict[str, Suite]:
+    gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
+    try:
+        return with_guarded(loaded.spec, suites, gains)
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "question.guards")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
+
+
+def _marked(suite: Suite) -> Suite:
+    """Where one label is counted, each item says in a slice whether it is its own."""
+    positive = suite.spec.positive
+    if positive is None:
+        return suite
+    validation, test = (remade(suite.items(s), lambda row: marked(row, positive)) for s in SPLITS)
+    return Suite(suite.name, suite.spec, validation, test)
 
 
 def wants_choices(loaded: LoadedSpec, spec: DataSpec | SuiteSpec) -> bool:
@@ -295,6 +339,8 @@ def _read_suite(
     if spec.lm_eval is not None:
         documents, options = read_task(loaded, name, spec.lm_eval)
         return Suite(name, spec, *_halves(_of_task(spec.lm_eval.task, documents)), options)
+    if spec.extract is not None:
+        return Suite(name, spec, *_of_source(loaded, name, spec.extract, sources))
     if spec.pairs is not None:
         return Suite(name, spec, *_of_pairs(loaded, name, spec.pairs))
     if spec.path is not None:
@@ -309,10 +355,59 @@ def _read_suite(
     )
 
 
+def _made_suite(
+    loaded: LoadedSpec,
+    name: str,
+    spec: SuiteSpec,
+    sources: Mapping[str, Source],
+    suites: Mapping[str, Suite],
+) -> Suite:
+    """A suite whose items are made of those of others, split by split."""
+    if (keys := spec.perturb) is not None:
+        where = loaded.where(f"suites.{name}.perturb")
+        rules = loaded.spec.data_spec
+        whole = suites[keys.of]
+        validation, test = (perturbed_items(whole.items(s), keys, rules, where) for s in SPLITS)
+        return Suite(name, spec, validation, test)
+    if (again := spec.recover) is not None:
+        where = loaded.where(f"suites.{name}.recover")
+        refuse_unlike(name, spec, loaded.spec.suites[again.of], where)
+        first = suites[again.of]
+        validation, test = (recovered(first.items(s), again.prefix, where) for s in SPLITS)
+        return Suite(name, spec, validation, test)
+    assert spec.compose is not None, "made suites are one of the three"
+    both = spec.compose
+    where = loaded.where(f"suites.{name}.compose")
+    if both.held_out:
+        trained = chain.from_iterable(s.train.placed() for s in sources.values())
+        refuse_seen_templates(both, trained, where)
+    a, b = suites[both.a], suites[both.b]
+    validation, test = (composed_items(a.items(s), b.items(s), both, where) for s in SPLITS)
+    return Suite(name, spec, validation, test)
+
+
 def _halves(rows: Located) -> tuple[Located, Located]:
     """Validation and test, by the question."""
     half = _buckets(rows, 2, "suite")
     return rows.where(half == 0), rows.where(half == 1)
+
+
+def _of_source(
+    loaded: LoadedSpec, name: str, asked: ExtractSpec, sources: Mapping[str, Source]
+) -> tuple[Located, Located]:
+    """Validation and test items out of a source's training rows."""
+    key = f"suites.{name}.extract"
+    source = sources.get(asked.source)
+    if source is None or source.answers is not None:
+        wrong = "is unknown" if source is None else "has no answers: the base writes them"
+        known = ", ".join(n for n, s in sources.items() if s.answers is None)
+        raise UserError(
+            f"the source '{asked.source}' {wrong}.",
+            where=loaded.where(f"{key}.source"),
+            hint=f"Sources with answers: {known}.",
+        )
+    held_out = {split: getattr(source, split) for split in SPLITS}
+    return extraction_items(asked, source.train, held_out, loaded.where(key))
 
 
 def _of_pairs(
@@ -408,4 +503,6 @@ def _with_options(loaded: LoadedSpec, suite: Suite) -> Suite:
         raise UserError(error.problem, where=where, hint=error.hint) from None
     placed = chain.from_iterable(suite.items(split).placed() for split in SPLITS)
     refuse_unscorable(suite.name, suite.spec, options, placed, where)
+    for split in SPLITS:
+        refuse_unmeasurable(suite.name, suite.spec, split, suite.items(split).rows, where)
     return replace(suite, options=options)

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keepgain.core.later import read_later
 from keepgain.core.record import Evidence
 from keepgain.core.redaction import redact_values
 from keepgain.core.status import Stage
@@ -105,7 +106,7 @@ class Keeper:
         for path in sorted(record.iterdir()):
             self.recorder.parent_file(path, RECORD_FOLDER)
         self.recorder.parent_tags({"keepgain.stage": str(stage)})
-        return evidence
+        return replace(evidence, later=read_later(self.folder))
 
     def open_test(self, candidates: list[str]) -> None:
         """Notes that the test items are looked at now, once a sweep."""

@@ -50,7 +50,6 @@ from keepgain.sweeps.space_fit import refuse_misfits
 from keepgain.sweeps.spec import LoadedSpec, spec_space
 from keepgain.sweeps.spec_deepspeed import deepspeed_settings
 from keepgain.sweeps.spec_models import SweepSpec
-from keepgain.sweeps.spec_scorer import chance_level
 from keepgain.sweeps.spec_trainer import trainer_ref
 
 _FROM_TRAINING = (
@@ -118,8 +117,10 @@ class Prepared:
                 name=r.name,
                 measures=r.measures,
                 scorer=r.scorer,
-                chance=chance_level(self.suites[r.name].choice_counts("validation")),
+                chance=self.suites[r.name].chance,
                 proxy_for=self.spec.suites[r.name].proxy_for,
+                capability=self.spec.suites[r.name].capability,
+                recovers=(again := self.spec.suites[r.name].recover) and again.of,
                 digests={
                     split: other.digest
                     for split, refs in self.suite_refs.items()
@@ -312,7 +313,7 @@ class Prepared:
         without what may be changed while a sweep goes on. Defaults are left out, so that a key
         that a later version adds leaves the ids of other sweeps alone."""
         apart = {"models", "data", "suites", "allow", "limits", "notify", "tags"}
-        apart |= {"resources", "storage", "data_spec", "endpoints"}
+        apart |= {"resources", "storage", "data_spec", "endpoints", "review"}
         some = {"search": {"storage"}, "question": {"rescore_drop"}}
         exclude = dict.fromkeys(apart, True) | some
         spec = self.spec.model_dump(mode="json", exclude=exclude, exclude_defaults=True)

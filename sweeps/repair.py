@@ -7,10 +7,11 @@ what the spool lacks is written into it from the ledger and the record.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.later import read_later
 from keepgain.core.record import SweepRecord
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.bootstrap import prepare_store
@@ -173,7 +174,9 @@ def _rebuild(folder: Path, state: SweepState) -> int:
         if decided and not recorder.has_decision():
             from keepgain.sweeps.stages.decide import write_decision
 
-            recorder.decided(write_decision(load_folder(folder / RECORD_FOLDER), folder))
+            evidence = load_folder(folder / RECORD_FOLDER)
+            evidence = replace(evidence, later=read_later(folder))
+            recorder.decided(write_decision(evidence, folder))
         if recorder.ending_of(PARENT) is None:
             recorder.parent_ended("FINISHED" if decided else "KILLED")
     return _lines(path) - before

@@ -265,6 +265,12 @@ def _suite(wanted: str | None, spec: dict[str, Any]) -> tuple[str, SuiteSpec]:
             where="--as",
             hint=f"Name another suite: {', '.join(n for n in suites if n != name) or 'none'}.",
         )
+    if made_of := suites[name].made_of:
+        raise UserError(
+            f"the items of '{name}' are made of those of {' and '.join(made_of)}.",
+            where="--as",
+            hint=f"Name {made_of[0]}.",
+        )
     return name, suites[name]
 
 

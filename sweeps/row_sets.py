@@ -8,7 +8,12 @@ from keepgain.sweeps.spec import measures_of
 
 
 def row_sets(sources: Mapping[str, Source], suites: Mapping[str, Suite]) -> tuple[RowSet, ...]:
-    """The training rows of all sources, then the items of all suites, validation first."""
+    """The training rows of all sources, then the items of all suites, validation first.
+
+    Suites whose items are training rows on purpose are left out: every one of them would be found
+    to be a leak, or a copy.
+    """
+    looked_at = [s for s in suites.values() if not s.spec.registered.of_training]
     sets = [
         RowSet(
             f"{s.name}/train",
@@ -23,7 +28,7 @@ def row_sets(sources: Mapping[str, Source], suites: Mapping[str, Suite]) -> tupl
         for s in sources.values()
     ]
     for split in SPLITS:
-        for suite in suites.values():
+        for suite in looked_at:
             items = suite.items(split)
             sets.append(
                 RowSet(
@@ -35,6 +40,7 @@ def row_sets(sources: Mapping[str, Source], suites: Mapping[str, Suite]) -> tupl
                     scorer=suite.spec.metric_name,
                     columns=items.columns,
                     source=suite.spec.source,
+                    made_from=" and ".join(suite.spec.made_of) or None,
                 )
             )
     return tuple(sets)

@@ -16,6 +16,7 @@ from keepgain.sweeps.presets import expand_presets
 from keepgain.sweeps.profiles import merge, profile_lines
 from keepgain.sweeps.spec_augment import refuse_wrong_parents
 from keepgain.sweeps.spec_data import expand_data_spec, refuse_unknown_sources
+from keepgain.sweeps.spec_guards import refuse_wrong_guards
 from keepgain.sweeps.spec_models import SuiteSpec, SweepSpec
 from keepgain.sweeps.spec_trainer import refuse_beside_trainer
 
@@ -176,8 +177,10 @@ def _cross_check(loaded: LoadedSpec) -> None:
         )
     _check_data_spec(loaded)
     _check_augmented(loaded)
+    _check_guards(loaded)
     _check_trainer(loaded)
     _check_scorers(loaded)
+    _check_refusal_pairs(loaded)
     _check_proxies(loaded)
     space = spec_space(loaded)
     _check_batches(loaded, space)
@@ -213,6 +216,15 @@ def _check_augmented(loaded: LoadedSpec) -> None:
         raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
+def _check_guards(loaded: LoadedSpec) -> None:
+    gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
+    try:
+        refuse_wrong_guards(loaded.spec, gains)
+    except UserError as error:  # the same fault, with its line
+        where = loaded.where(error.where or "question.guards")
+        raise UserError(error.problem, where=where, hint=error.hint) from None
+
+
 def _check_trainer(loaded: LoadedSpec) -> None:
     try:
         refuse_beside_trainer(loaded.spec)
@@ -243,6 +255,23 @@ def _check_scorers(loaded: LoadedSpec) -> None:
                     hint=f"Give them one scorer, or `measures: behaviour` to one that is only "
                     f"to be shown beside {measures}.",
                 )
+
+
+def _check_refusal_pairs(loaded: LoadedSpec) -> None:
+    """A model that refuses everything is perfect on unsafe prompts, and one that refuses nothing on
+    safe ones: neither suite is reported without the other."""
+    suites = loaded.spec.suites
+    for mine, other in (("over_refusal", "under_refusal"), ("under_refusal", "over_refusal")):
+        found = next((n for n, s in suites.items() if s.scorer.startswith(mine)), None)
+        if found is not None and not any(s.scorer.startswith(other) for s in suites.values()):
+            scorer = suites[found].scorer.replace(mine, other)
+            prompts = "unsafe" if other == "under_refusal" else "safe"
+            raise UserError(
+                f"'{found}' is scored by {suites[found].scorer}, and no suite by {scorer}.",
+                where=loaded.where(f"suites.{found}.scorer"),
+                hint=f"Add a suite of {prompts} prompts with `scorer: {scorer}`: neither figure "
+                "means anything alone.",
+            )
 
 
 def _check_proxies(loaded: LoadedSpec) -> None:

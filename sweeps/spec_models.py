@@ -28,6 +28,7 @@ from keepgain.core.config import (
 )
 from keepgain.core.endpoint.spec import EndpointSpec
 from keepgain.core.formats import FIELD_NAMES, FormatName
+from keepgain.core.guards import Guard, watched
 from keepgain.core.launch import GPU_TYPE_LABEL, Placement
 from keepgain.core.metrics import COSTS, OBJECTIVES
 from keepgain.core.record import Question
@@ -37,7 +38,12 @@ from keepgain.sweeps.gates.catalogue import refuse_unknown
 from keepgain.sweeps.gates.findings import NO_REASON
 from keepgain.sweeps.spec_augment import AugmentKeys
 from keepgain.sweeps.spec_data import DataRules, PairedAnswers
+from keepgain.sweeps.spec_extract import ExtractSpec
 from keepgain.sweeps.spec_filters import FilterKeys
+from keepgain.sweeps.spec_judge import JudgeSpec
+from keepgain.sweeps.spec_made import ComposeSpec, PerturbSpec, with_originals
+from keepgain.sweeps.spec_recover import RecoverSpec
+from keepgain.sweeps.spec_review import ReviewSpec
 from keepgain.sweeps.spec_scorer import ScorerKeys, ScoringSpec
 from keepgain.sweeps.spec_search import ConfirmSpec, LimitsSpec, NotifySpec, SearchSpec
 from keepgain.sweeps.spec_trainer import TrainerSpec
@@ -190,20 +196,49 @@ class SuiteSpec(_FileSpec, ScorerKeys):
     """Of generation; default: the longest reference answer in tokens, and 8 more."""
     pairs: Annotated[tuple[PairedAnswers, ...], Field(min_length=2)] | None = None
     """`{prompt, good, bad}` in the spec itself: choices of which the good one is right."""
+    extract: ExtractSpec | None = None
+    """Items made from training rows: the beginning of each, to be gone on with."""
+    perturb: PerturbSpec | None = None
+    """The items are those of another suite, as they are and changed; it measures behaviour, unless
+    `measures` says otherwise."""
+    compose: ComposeSpec | None = None
+    """The items are pairs of those of two other suites, asked as one; likewise."""
     proxy_for: str | None = None
     """Name of a gain suite that this one stands in for in half of the places at early rungs: a
     smooth measure (bits per byte) may tell trials apart before the first answers are right."""
+    capability: str | None = None
+    """What ability it measures, in your words; `analyze ID forgetting` averages suites of one. No
+    part of the sweep's identity."""
+    recover: RecoverSpec | None = None
+    """The items are those of another suite, asked again with a text before them; it measures
+    behaviour."""
+
+    judge: JudgeSpec | None = None
+    """A model that scores the answers afterwards: see `sweep judge`. No part of the sweep's
+    identity."""
+
+    @model_validator(mode="after")
+    def _answers_to_judge(self) -> "SuiteSpec":
+        if self.judge is not None and not self.registered.generates:
+            raise ValueError(f"`judge` reads answers, and {self.scorer} asks for none")
+        return self
 
     @model_validator(mode="after")
     def _one_place(self) -> "SuiteSpec":
         if (self.validation is None) != (self.test is None):
             raise ValueError("give both `validation` and `test`")
-        places = (self.source, self.path, self.validation, self.lm_eval, self.pairs)
-        if sum(p is not None for p in places) != 1:
+        places = (self.source, self.path, self.validation, self.lm_eval, self.pairs, self.extract)
+        if sum(p is not None for p in (*places, self.perturb, self.compose, self.recover)) != 1:
             raise ValueError(
-                "give exactly one of `from`, `path`, `validation` with `test`, `lm_eval` and "
-                "`pairs`"
+                "give exactly one of `from`, `path`, `validation` with `test`, `lm_eval`, `pairs`, "
+                "`extract`, `perturb`, `compose` and `recover`"
             )
+        if self.recover is not None and self.measures != "behaviour":
+            raise ValueError("`recover` measures behaviour: whether what is lost can be had again")
+        if self.made_of and (self.fields or self.format != "auto" or self.limit):
+            raise ValueError("`format`, `fields` and `limit` stand where the items are from")
+        if self.compose is not None and not self.registered.generates:
+            raise ValueError("`compose` needs a scorer of generated answers, such as exact_match")
         if self.pairs is not None and (
             self.fields or self.format != "auto" or self.limit or self.registered.fits != "choices"
         ):
@@ -211,11 +246,26 @@ class SuiteSpec(_FileSpec, ScorerKeys):
                 "`pairs` are scored by multiple_choice or multiple_choice_normalised; `format`, "
                 "`fields` and `limit` are of files"
             )
+        if self.extract is not None and (
+            self.fields or self.format != "auto" or self.limit or self.scorer != "extraction"
+        ):
+            raise ValueError(
+                "`extract` is scored by extraction; `format`, `fields` and `limit` are of files"
+            )
         if self.lm_eval is not None and (self.fields or self.format != "auto" or self.limit):
             raise ValueError("`format` and `fields` are of files; `limit` stands in `lm_eval`")
         if self.source is not None and (self.fields or self.format != "auto" or self.limit):
             raise ValueError("`format`, `fields` and `limit` of a `from` suite stand at its source")
         return self
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """Suites that the items are made of; empty where they are its own."""
+        if self.perturb is not None:
+            return (self.perturb.of,)
+        if self.recover is not None:
+            return (self.recover.of,)
+        return (self.compose.a, self.compose.b) if self.compose is not None else ()
 
 
 class TrainingSpec(StrictModel):
@@ -340,6 +390,13 @@ class QuestionSpec(Question):
             raise ValueError(f"unknown cost; known: {', '.join(COSTS)}")
         return value
 
+    @field_validator("guards")
+    @classmethod
+    def _named_guards(cls, value: dict[str, Guard]) -> dict[str, Guard]:
+        for name in value:
+            watched(name)
+        return value
+
     @field_validator("reference_point", "weights", "max_cost")
     @classmethod
     def _known_names(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
@@ -432,6 +489,8 @@ class SweepSpec(StrictModel):
     """Forms in which finalists and bases are scored once more on test items: see
     `trainers.served`."""
     question: QuestionSpec = QuestionSpec()
+    review: ReviewSpec = ReviewSpec()
+    """What people are asked by `sweep review`; not part of the sweep's identity."""
     prices: PricesSpec = PricesSpec()
     resources: ResourcesSpec = ResourcesSpec()
     storage: StorageSpec = StorageSpec()
@@ -496,6 +555,11 @@ class SweepSpec(StrictModel):
                 "or digit"
             )
         return value
+
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _made_suites(cls, value: Any) -> Any:
+        return with_originals(value)
 
     @field_validator("data", "suites", "endpoints")
     @classmethod

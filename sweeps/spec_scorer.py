@@ -8,6 +8,7 @@ from pydantic import field_validator, model_validator
 
 from keepgain.core.config import Count, Positive, Scorer
 from keepgain.core.errors import UserError
+from keepgain.core.refusals import Refusals
 from keepgain.core.registered_scorer import RegisteredScorer
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel
@@ -19,6 +20,7 @@ from keepgain.core.scorers import (
     users_function,
 )
 from keepgain.core.users_code import code_digest, load_function
+from keepgain.sweeps.gates.patterns import PatternText
 from keepgain.trainers.scorers.program import verdict
 from keepgain.trainers.scorers.user import users_score
 
@@ -68,6 +70,20 @@ class ScorerKeys(StrictModel):
     """Of program; default 1024."""
     higher_is_better: bool | None = None
     """Of a user's `module:function`; default true."""
+    positive: str | None = None
+    """Of selected: the label whose share is counted; one of the labels."""
+    entities: PatternText | None = None
+    """Of grounded and cited: finds in an answer what its passage, or list, must hold."""
+    abstains: tuple[PatternText, ...] | None = None
+    """Of grounded: patterns; one is found in an answer that says it cannot tell."""
+    asks_back: tuple[PatternText, ...] | None = None
+    """Of grounded: likewise, of a question to the user; default: a question mark at the end."""
+    rejects: tuple[PatternText, ...] | None = None
+    """Of grounded: likewise, of an answer that does not take a false premise."""
+    equals_reference: bool | None = None
+    """Of grounded: answerable items are to be answered as the reference is; default false."""
+    refusal: Refusals | None = None
+    """Of the refusal scorers: what counts as one; default: the built-in patterns."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,10 +105,18 @@ class ScorerKeys(StrictModel):
             raise ValueError(
                 "the scorer lm_eval needs `lm_eval`, e.g. {task: hellaswag, metric: acc_norm}"
             )
+        if "positive" in takes and not self.positive:
+            raise ValueError("the scorer selected needs `positive`, the label that it counts")
         if self.labels is not None and len(set(self.labels)) < max(2, len(self.labels)):
             raise ValueError("`labels` must be at least two different texts")
         if self.separator == "":
             raise ValueError("`separator` is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _refusals_fit(self) -> "ScorerKeys":
+        if self.refusal and (fault := self.refusal.fault(self.registered.generates)):
+            raise ValueError(fault)
         return self
 
     @property
@@ -126,6 +150,8 @@ def scorer_options(keys: ScorerKeys, rows: Iterable[Row], folder: Path) -> Score
     }
     if "labels" in takes and keys.labels is None:
         given["labels"] = tuple(sorted({row.answer.strip() for row in rows}))
+    if "refusal" in takes:
+        given["refusal"] = (keys.refusal or Refusals()).resolved(keys.registered.generates)
     if entry is not None or "command" in takes:
         given["path"] = str(folder)
         given["code"] = code_digest(entry, keys.command or (), str(folder))
@@ -193,6 +219,24 @@ def refuse_unscorable(
         raise UserError(
             f"the scorer cannot be used: {error.problem}", where=where, hint=error.hint
         ) from None
+
+
+def refuse_unmeasurable(
+    name: str, keys: ScorerKeys, split: str, rows: Sequence[Row], where: str
+) -> None:
+    """Refuses a suite whose items of one split, each of them scorable, measure nothing together;
+    arguments as of `refuse_unscorable`.
+
+    Raises:
+        UserError: What its scorer says.
+    """
+    entry = keys.registered.suite_fault
+    if entry is not None and (fault := load_function(entry)(rows)):
+        raise UserError(
+            f"the suite '{name}' cannot be measured on its {split} items: {fault}.",
+            where=where,
+            hint="One file is halved by a hash of the question: give more rows, or two files.",
+        )
 
 
 def _try_users_code(keys: ScorerKeys, options: ScorerOptions, row: Row) -> None:

@@ -228,7 +228,7 @@ def _for_review(
 ) -> dict[str, Any]:
     entry = review_row(file, found, record, verdict, inputs.label_field).model_dump(mode="json")
     if options.personal:
-        from keepgain.sweeps.gates.personal_data import mask
+        from keepgain.core.personal.find import mask
 
         entry |= {name: mask(entry[name]) for name in ("question", "answer")}
     return entry

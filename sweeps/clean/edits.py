@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from keepgain.core.formats import NEEDS, key_of
 from keepgain.core.jsonl import parse_json
-from keepgain.sweeps.gates.personal_data import mask
+from keepgain.core.personal.find import mask
 from keepgain.sweeps.gates.rules import ValueRule
 from keepgain.sweeps.gates.values import iso_date, plain_number
 from keepgain.sweeps.spec_data import DataRules

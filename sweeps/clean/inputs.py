@@ -22,7 +22,15 @@ from keepgain.sweeps.spec_data import DataRules
 from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
 
 _KEYS = ("path", "train", "validation", "test")
-OWN_NAMES = ("log.jsonl", "review.jsonl", "clean.json", "canaries.jsonl", "canary_controls.jsonl")
+OWN_NAMES = (
+    "log.jsonl",
+    "review.jsonl",
+    "clean.json",
+    "canaries.jsonl",
+    "canary_controls.jsonl",
+    "canary_validation.jsonl",
+    "canary_test.jsonl",
+)
 """Files that cleaning writes beside the rows."""
 
 

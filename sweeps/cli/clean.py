@@ -71,7 +71,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="review.jsonl of an earlier cleaning with `new_answer` filled in, or `drop` set",
     )
     parser.add_argument(
-        "--plant-canaries", type=int, metavar="N", help="write canaries.jsonl and its controls"
+        "--plant-canaries",
+        type=int,
+        metavar="N",
+        help="write canaries.jsonl to train on, and a suite of them and of controls",
     )
     parser.add_argument(
         "--repeats",
@@ -80,7 +83,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="of the canaries: how often each one stands in the file; default 1,4,16",
     )
     parser.add_argument(
-        "--controls", type=int, default=50, metavar="N", help="canaries not planted; default 50"
+        "--controls",
+        type=int,
+        default=120,
+        metavar="N",
+        help="canaries not planted, to compare with; default 120, of which each split gets half",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the canaries; default 0")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -142,6 +149,10 @@ def _canaries(args: argparse.Namespace) -> "Callable[[Target], int] | None":
             made.write("canaries.jsonl", row)
         for row in drawn.controls:
             made.write("canary_controls.jsonl", row)
+        for row in drawn.validation:
+            made.write("canary_validation.jsonl", row)
+        for row in drawn.test:
+            made.write("canary_test.jsonl", row)
         return len(drawn.planted)
 
     return write
@@ -168,7 +179,9 @@ def _tell(args: argparse.Namespace, inputs: "Inputs", summary: "Summary") -> Non
     if summary.canaries:
         say(
             f"to train on the canaries too, add `canaries: {{path: {args.to / 'canaries.jsonl'}, "
-            "role: task}` to `data`"
+            "role: task}` to `data`; to see what is learnt by heart, add `exposure: {validation: "
+            f"{args.to / 'canary_validation.jsonl'}, test: {args.to / 'canary_test.jsonl'}, "
+            "scorer: canary_bits, measures: behaviour}` to `suites`"
         )
 
 

@@ -34,9 +34,10 @@ OTHER: dict[Scorer, Scorer] = {
 OFFERED = tuple(
     name
     for name, s in SCORERS.items()
-    if not {"command", "lm_eval"} & set(s.takes) and not (s.one_tokenizer or s.behaviour_only)
+    if not {"command", "lm_eval"} & set(s.takes)
+    and not (s.one_tokenizer or s.behaviour_only or s.facts)
 )
-"""Scorers that need no further keys and compare any models."""
+"""Scorers that need no further keys, of the suite or of its items, and compare any models."""
 FEW_LABELS = 20
 ROWS_OF_A_LABEL = 10
 """At most so many different answers, and on average at least so many rows of each, are classes."""

@@ -12,8 +12,8 @@ from keepgain.core.command_line import parser_of, run_command
 
 COMMANDS = (
     "init", "doctor", "check", "clean", "augment", "plan", "run", "submit", "list", "status",
-    "stop", "pause", "add", "logs", "export", "promote", "rescore", "prune", "repair", "ui",
-    "import_",
+    "stop", "pause", "add", "logs", "export", "promote", "review", "rescore", "judge", "prune",
+    "repair", "ui", "import_", "outcomes", "chat",
 )  # fmt: skip
 
 EPILOG = """examples:
@@ -33,7 +33,11 @@ EPILOG = """examples:
   analyze last                    # which model size and settings to use
   sweep export last --to model    # the model that it decided for, with a model card
   sweep promote last              # the same into MLflow's model registry, as `champion`
+  sweep review export last --to review   # people compare its answers with the base's, blind
   sweep rescore last --suite new.jsonl   # the model on newer test items: is it time for a new one?
+  sweep judge last                # a model scores the answers, by a rubric of yours
+  sweep chat last --blind         # the model and its base, side by side
+  sweep outcomes import ab.csv --sweep last --metric resolved --direction maximize   # a live test
   sweep prune last --dry-run      # large files that a decided sweep need not keep
   sweep submit sweep.yaml --address http://HOST:8265 --store /shared/keepgain   # on a Ray cluster
 """

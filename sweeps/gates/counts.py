@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.core.multiplicity import holm
+from keepgain.core.proportions import Z_95 as Z_95
+from keepgain.core.proportions import difference_interval as difference_interval
+from keepgain.core.proportions import wilson as wilson
 from keepgain.sweeps.gates.columns import Column
 
 Table = npt.NDArray[np.int64]
-Z_95 = 1.959964
 MAX_CELLS = 200_000
 """Tables with more cells are of columns that group nothing."""
 
@@ -33,36 +35,10 @@ class Cell:
         return self.share - self.elsewhere
 
 
-def wilson(hits: float, n: int, z: float = Z_95) -> tuple[float, float]:
-    """Interval of a share (Wilson, JASA 22, 1927); (0, 1) of nothing.
-
-    ``(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)``
-    """
-    if n == 0:
-        return 0.0, 1.0
-    p, scale = hits / n, 1 + z * z / n
-    middle = (p + z * z / (2 * n)) / scale
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / scale
-    return middle - half, middle + half
-
-
 def half_width(n: int) -> float:
     """Of the widest Wilson interval that n items can give: that of one half."""
     low, high = wilson(n / 2, n)
     return (high - low) / 2
-
-
-def difference_interval(
-    hits_a: float, a: int, hits_b: float, b: int, z: float = Z_95
-) -> tuple[float, float]:
-    """Interval of the share of a minus that of b, which are independent (Newcombe, Statistics in
-    Medicine 17, 1998, method 10: the two Wilson intervals joined)."""
-    p, q = hits_a / a, hits_b / b
-    low_a, high_a = wilson(hits_a, a, z)
-    low_b, high_b = wilson(hits_b, b, z)
-    below = math.hypot(p - low_a, high_b - q)
-    above = math.hypot(high_a - p, q - low_b)
-    return p - q - below, p - q + above
 
 
 def crosstab(rows: Column, columns: Column) -> Table:

@@ -29,7 +29,8 @@ class RowSet:
     source: str | None = None
     """Data source that the rows come from; None: a suite's own file."""
     made_from: str | None = None
-    """Source whose rows these are copies of, on purpose: augmentation, paraphrase."""
+    """Source whose rows these are copies of, on purpose: augmentation, paraphrase; or suites whose
+    items these are made of."""
 
     @property
     def name(self) -> str:

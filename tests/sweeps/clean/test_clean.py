@@ -372,8 +372,12 @@ def test_canaries_are_written_beside_the_rows(
     words = ("--plant-canaries", "3", "--repeats", "1,4", "--seed", "5")
     assert sweep_clean("tickets.jsonl", "--to", "out", "--keep-doubtful", *words) == 0
     assert len(rows_of(world / "out" / "canaries.jsonl")) == 6
-    assert len(rows_of(world / "out" / "canary_controls.jsonl")) == 50
-    assert "canaries: {path: out/canaries.jsonl, role: task}" in capsys.readouterr().out
+    assert len(rows_of(world / "out" / "canary_controls.jsonl")) == 120
+    halves = [rows_of(world / "out" / f"canary_{half}.jsonl") for half in ("validation", "test")]
+    assert [len(half) for half in halves] == [62, 61]
+    out = capsys.readouterr().out
+    assert "canaries: {path: out/canaries.jsonl, role: task}" in out
+    assert "validation: out/canary_validation.jsonl, test: out/canary_test.jsonl, scorer: c" in out
 
 
 def test_what_is_cleaned_has_the_same_splits(world: Path) -> None:
