@@ -23,7 +23,7 @@ from keepgain.sweeps.spec_search import (
 )
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("examples/*/*.md")]
 PARSERS = {"sweep ": sweep_parser, "analyze ": analyze_parser, "cluster ": cluster_parser}
 COMMAND = re.compile(r"(?:^|`|-- )((?:sweep|analyze|cluster) [^`#\n]+)", re.MULTILINE)
 
