@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from keepgain.analysis.analyze import Analysis
-from keepgain.analysis.behaviour.beside import Behaviour
 from keepgain.analysis.behaviour.guards import GuardFound
 from keepgain.analysis.behaviour.moved import Change, Verdict
 from keepgain.analysis.behaviour.outcomes import OutcomeFound
@@ -84,16 +83,16 @@ def guard_parts(guards: Sequence[tuple[Configuration, GuardFound]]) -> list[Guar
 
 def behaviour_parts(analysis: Analysis) -> list[ChangePart]:
     """`behaviours`: whole suites; `analyze ID behaviour` has the slices."""
-    return [change_part(b, c) for b in analysis.behaviours for c in b.changes]
+    return [change_part(b.who, c) for b in analysis.behaviours for c in b.changes]
 
 
-def change_part(of: Behaviour, change: Change) -> ChangePart:
+def change_part(who: Configuration, change: Change) -> ChangePart:
     """One suite or slice."""
     info = change.suite.info
     metric = metric_of(info.scorer)
     return ChangePart(
-        trial=of.who.trial_id,
-        model=of.who.model,
+        trial=who.trial_id,
+        model=who.model,
         suite=info.name,
         field=change.part.field if change.part else None,
         value=change.part.value if change.part else None,

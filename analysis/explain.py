@@ -166,8 +166,16 @@ def _not_resolved(scene: Scene) -> list[str]:
         )
     for size in standing:
         checks = [*size.checks, *_arm_check(scene, size)]
+        # Where seeds are known, a guard or live outcome without a bound has a reason of its own.
         failing = [
-            c for c in checks if not c.holds and (c.bound is not None or not c.holds_at_point)
+            c
+            for c in checks
+            if not c.holds
+            and (
+                c.bound is not None
+                or not c.holds_at_point
+                or (c.told and size.model not in unknown)
+            )
         ]
         if failing:
             sentences.append(f"{size.model}: {'; '.join(_open(c) for c in failing)}.")
@@ -359,6 +367,8 @@ def _open(check: Check) -> str:
 
 
 def _needed(uncertain: Uncertain, threshold: float, confidence: float) -> str:
+    if uncertain.value == threshold:
+        return "it is just on the limit, which no number of items resolves"
     needed = items_needed(uncertain, abs(uncertain.value - threshold), confidence=confidence)
     if needed is None:
         return "the seeds vary more than that, so more seeds are needed before more items"

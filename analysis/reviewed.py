@@ -18,7 +18,6 @@ MISSING = (
     "(`sweep review`): until then the decision is provisional."
 )
 WORSE = "But people prefer its base: by {raters} its answers win {share} of the time, ties as half."
-_FOR_A_TRIAL = ("recommended", "tied", "provisional")
 
 
 def held(
@@ -30,7 +29,7 @@ def held(
         decision: As the rule makes it.
         later: What came after the sweep.
     """
-    if decision.trial is None or decision.status not in _FOR_A_TRIAL:
+    if decision.trial is None or not _for_a_trial(decision):
         return decision
     found = deciding_review(decision, sweep, later)
     if found is None:
@@ -50,8 +49,8 @@ def awaits_review(
     decision: Decision, question: Question, sweep: SweepRecord, later: Iterable[LaterEvidence]
 ) -> bool:
     """True if a review is required of the decision's trial, and none is recorded."""
-    wanted = question.require_review and decision.status in _FOR_A_TRIAL and decision.trial
-    return bool(wanted) and deciding_review(decision, sweep, later) is None
+    wanted = question.require_review and _for_a_trial(decision)
+    return wanted and deciding_review(decision, sweep, later) is None
 
 
 def deciding_review(
@@ -87,6 +86,11 @@ def said(sweep: SweepRecord, reviews: Sequence[ReviewRecord]) -> list[str]:
             f"{_share(one.win_rate)} of the time, ties as half: {verdict}{alpha}{metric}."
         )
     return lines
+
+
+def _for_a_trial(decision: Decision) -> bool:
+    """False too where a provisional answer is not to fine-tune: its trial is the arm."""
+    return decision.verdict.pick is not None
 
 
 def _wins(found: ReviewRecord, trial: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from keepgain.core.errors import UserError
 from keepgain.core.items import ItemScores
+from keepgain.core.later import LaterEvidence
 from keepgain.core.record import Evidence, ModelInfo, Question, RunRecord, SweepRecord
 from keepgain.core.status import Stage, TrialStatus
 
@@ -62,7 +63,8 @@ def read_as_one(parts: Sequence[Evidence], given: Collection[str] = ()) -> Toget
         merged.add(n, part)
     sweep = _record([p.sweep for p in parts], merged)
     items = tuple((k, s) for k, found in merged.items.items() for s in found.values())
-    return Together(Evidence(sweep=sweep, items=items), merged.came_from)
+    later = tuple(sorted(merged.later, key=lambda e: e.time))
+    return Together(Evidence(sweep, items, later), merged.came_from)
 
 
 class _Merged:
@@ -78,6 +80,7 @@ class _Merged:
         self.called: dict[str, list[str]] = {}
         """Run key in its own sweep → run keys here."""
         self.said: list[str] = []
+        self.later: list[LaterEvidence] = []
 
     def add(self, n: int, part: Evidence) -> None:
         """Takes over one sweep."""
@@ -104,6 +107,8 @@ class _Merged:
             here = self.items.setdefault(key, {})
             for place, scores in items.get(run.run_key, {}).items():
                 here.setdefault(place, scores)
+        ours = {r.trial_id: self.runs[keys[r.run_key]].trial_id for r in part.sweep.runs} | keys
+        self.later += [_renamed(e, ours) for e in part.later]
 
     def _names(self, sweep: SweepRecord, tag: str) -> dict[str, str]:
         """Its base models' names → ours: a model is known by its digest."""
@@ -166,6 +171,20 @@ class _Merged:
                     f"the base {model} was scored in several of these sweeps, differently on "
                     f"{100 * share:.1f} % of the {split} items of {suite}; the first one's count."
                 )
+
+
+def _renamed(entry: LaterEvidence, ours: Mapping[str, str]) -> LaterEvidence:
+    """With the ids of trials and runs that they have here: of reviews, and of outcomes' arms."""
+    data = {k: ours.get(v, v) if k in _IDS else v for k, v in entry.data.items()}
+    if "arms" in data:
+        data["arms"] = [
+            {k: ours.get(v, v) if k == "trial" else v for k, v in arm.items()}
+            for arm in data["arms"]
+        ]
+    return entry.model_copy(update={"data": data})
+
+
+_IDS = ("a", "b", "a_run", "b_run")
 
 
 def _key(run: RunRecord, trial: str, base: RunRecord | None) -> str:

@@ -190,7 +190,7 @@ BEHAVIOUR: tuple[RegisteredScorer, ...] = (
         takes=("refusal",),
         facts=("kind", "pair", "refusals"),
         records=("kind",),
-        fault=f"{_HERE}.refusal:refusal_fault",
+        fault=f"{_HERE}.refusal:choices_fault",
         behaviour_only=True,
     ),
     RegisteredScorer(
@@ -206,7 +206,7 @@ BEHAVIOUR: tuple[RegisteredScorer, ...] = (
         takes=("refusal",),
         facts=("kind", "pair", "refusals"),
         records=("kind",),
-        fault=f"{_HERE}.refusal:refusal_fault",
+        fault=f"{_HERE}.refusal:choices_fault",
         behaviour_only=True,
     ),
     RegisteredScorer(

@@ -1,14 +1,15 @@
 """JSON Lines as strictly as people can bear: one object a line, and every fault has its line.
 
 Blank lines, CRLF and a UTF-8 byte order mark are accepted, and files compressed with gzip or
-Zstandard if their name ends with .gz or .zst; duplicate keys, NaN, NUL bytes, other encodings,
-pipes and devices are not.
+Zstandard if their name ends with .gz or .zst; duplicate keys, NaN, NUL bytes, half characters,
+other encodings, pipes and devices are not.
 """
 
 import difflib
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO
 from keepgain.core.errors import UserError
 
 MAX_LINE_BYTES = 4_000_000
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+"""How half a character is escaped; a line that is UTF-8 has none of its own."""
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """End of a file's name → what pyarrow calls its compression."""
@@ -145,7 +148,10 @@ def parse_json(text: str) -> Any:
 
 def _parse(line: str, where: str) -> Any:
     try:
-        return parse_json(line)
+        value = parse_json(line)
+        if _HALVES.search(line):
+            _refuse_half(value)
+        return value
     except RecursionError:
         raise UserError("nested too deeply.", where=where) from None
     except json.JSONDecodeError as error:
@@ -157,6 +163,20 @@ def _parse(line: str, where: str) -> Any:
         raise UserError(problem, where=where, hint=hint or "One JSON object a line.") from None
     except ValueError as error:
         raise UserError(f"{error}.", where=where) from None
+
+
+def _refuse_half(value: Any) -> None:
+    """A lone surrogate, in a key or in a text, can be written to no file."""
+    for key, part in value.items() if isinstance(value, dict) else [("", value)]:
+        text = json.dumps([key, part], ensure_ascii=False)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            code = f"\\u{ord(text[error.start]):04x}"
+            name = key.encode("utf-8", "backslashreplace").decode()
+            raise ValueError(
+                f"'{name}' holds the lone surrogate {code}, half a character"
+            ) from None
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

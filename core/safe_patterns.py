@@ -33,7 +33,7 @@ def pattern_fault(pattern: str, characters: int, anywhere: bool) -> str | None:
         matches_nothing = compiled(pattern).search("") is not None
         # The parser of `re` has no public name; `sre_parse`, its old one, is deprecated.
         tree = importlib.import_module("re._parser").parse(pattern)
-    except re.error as error:
+    except (re.error, ValueError) as error:  # ValueError: flags that exclude each other
         return f"is no regular expression of Python's `re` ({error})"
     except (OverflowError, RecursionError) as error:
         return f"the pattern is too large ({error})"

@@ -8,11 +8,10 @@ from types import TracebackType
 from keepgain.core.redaction import redact
 
 # Escape sequences begin with a control character; direction marks and zero-width characters make a
-# name look like another one.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_BUT_LINES = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
-)
+# name look like another one; half a character (a lone surrogate) cannot be printed at all.
+_ANYWHERE = r"\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff"
+_CONTROL = re.compile(rf"[\x00-\x1f{_ANYWHERE}]")
+_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_ANYWHERE}]")
 
 
 def clean(text: object) -> str:

@@ -6,6 +6,7 @@ file for the next sweep once it says what the answer should have been.
 """
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,10 @@ Model = Literal["base", "tuned"]
 Ask = Callable[[Model, str], str]
 """Of (who, question): the answer."""
 SIDES = ("a", "b")
+COMMANDS = ("/flag", "/help", "/quit", "/q")
 HELP = (
     "A line is a question to both. /flag CATEGORY [a|b|both] [note] keeps the last exchange, and "
-    "asks for the answer that you wanted (an empty line: none). /quit ends."
+    "asks for the answer that you wanted (an empty line, or a command: none). /quit ends."
 )
 
 
@@ -54,11 +56,13 @@ class Session:
     asked: int = 0
     flagged: list[dict[str, Any]] = field(default_factory=list)
     last: Exchange | None = None
+    _held: str = ""
+    """A command that came in place of a wanted answer."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Until `/quit`, or the end of the lines; a command that is wrong is told and goes on."""
         given = iter(lines)
-        for line in given:
+        for line in self._each(given):
             text = line.strip()
             if text in ("/quit", "/q"):
                 break
@@ -69,6 +73,13 @@ class Session:
             except UserError as error:
                 self.say(str(error))
         self.say(self.summary())
+
+    def _each(self, given: Iterator[str]) -> Iterator[str]:
+        for line in given:
+            yield line
+            while self._held:
+                line, self._held = self._held, ""
+                yield line
 
     def _do(self, text: str, given: Iterator[str]) -> None:
         if not text.startswith("/"):
@@ -105,9 +116,12 @@ class Session:
         side = words[1] if named else "b"
         who = "both" if side == "both" else self.last.sides[SIDES.index(side)]
         self.say("the wanted answer (an empty line: none):")
+        wanted = next(given, "").strip()
+        if wanted and wanted.split()[0] in COMMANDS:
+            self._held, wanted = wanted, ""
         row = {
             "prompt": self.last.question,
-            "answer": next(given, "").strip(),
+            "answer": wanted,
             "category": words[0],
             "flagged": who,
             "note": " ".join(words[2 if named else 1 :]),
@@ -115,8 +129,7 @@ class Session:
             "blind": self.blind,
             **self.origin,
         }
-        with self.flags.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        _append(self.flags, json.dumps(row, ensure_ascii=False))
         self.flagged.append(row)
         self.say(f"kept in {self.flags}")
 
@@ -134,6 +147,18 @@ class Session:
 
 
 _WHO = ("base", "tuned", "both")
+
+
+def _append(path: Path, line: str) -> None:
+    """Adds a line; an editor may have left the last one without its end."""
+    try:
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror}).", where=str(path)) from None
 
 
 def find_pair(location: StoreLocation, sweep: str, trial: str = BEST) -> tuple[Start, Runtime]:

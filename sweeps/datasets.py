@@ -161,7 +161,8 @@ def read_suites(
         if spec.made_of:
             suite = _made_suite(loaded, name, spec, sources, suites)
         else:
-            suite = _marked(_read_suite(loaded, name, spec, sources))
+            suite = _read_suite(loaded, name, spec, sources)
+        suite = _marked(suite)
         _refuse_empty(loaded, suite)
         suites[name] = _with_options(loaded, suite)
     _refuse_unknown_slices(loaded, suites.values())

@@ -21,6 +21,8 @@ from keepgain.core.rows import Row, RowSpool, facts_of
 from keepgain.sweeps.located import Located, Places
 from keepgain.sweeps.spec_extract import ExtractSpec
 
+HELD_OUT = "held_out/"
+"""Begins the ids of items that are not of training rows."""
 _WORD = re.compile(r"\S+")
 
 
@@ -75,13 +77,15 @@ def _of_row(row: Row, asked: ExtractSpec, seen: bool) -> Iterator[Row]:
     """One item a length: what is given ends, and what is to come out begins, at a word's border."""
     text = _taught(row)
     words = list(_WORD.finditer(text))
+    # Ids are unique within a file, and held-out rows may stand in another one.
+    name = row.id if seen else f"{HELD_OUT}{row.id}"
     for length in asked.prefix_words:
         begun = text[: words[length - 1].end()] if length else ""
         wanted = text[words[length].start() : words[length + asked.words - 1].end()]
         given = replace(
             row,
-            id=f"{row.id}/{length}",
-            cluster=row.cluster or row.id,
+            id=f"{name}/{length}",
+            cluster=row.cluster or name,
             choices=(),
             facts=facts_of({BEGUN: begun, PREFIX_WORDS: length, SEEN: seen}),
         )

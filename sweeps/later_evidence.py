@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.later import FILE_NAME, LaterEvidence, read_later
+from keepgain.core.later import FILE_NAME, LaterEvidence
 from keepgain.core.store.location import StoreLocation
 from keepgain.sweeps.overview import find_sweep
 
@@ -33,20 +33,10 @@ def append(
     entry = LaterEvidence(kind=kind, time=now, data=dict(data))
     # Not as pydantic writes it: that makes null of a number that is not finite.
     line = json.dumps(dict(entry), allow_nan=False, ensure_ascii=False)
-    folder.mkdir(parents=True, exist_ok=True)  # a sweep of a server need not have one here
+    # A sweep of a server need not have one here.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _append_line(folder / FILE_NAME, line)
     return entry
-
-
-def read(
-    location: StoreLocation, sweep_id: str, kind: str | None = None
-) -> tuple[LaterEvidence, ...]:
-    """The entries of a sweep, oldest first; of one kind, or all.
-
-    Raises:
-        UserError: No such sweep, or a line of its file that is no entry.
-    """
-    return read_later(find_sweep(location, sweep_id), kind)
 
 
 def _append_line(path: Path, line: str) -> None:

@@ -15,14 +15,19 @@ from keepgain.analysis.behaviour.outcomes import KIND, ArmRecord, OutcomeRecord
 from keepgain.core.errors import UserError
 from keepgain.core.identity import file_digest
 from keepgain.core.jsonl import read_records
+from keepgain.core.later import read_later
 from keepgain.core.metrics import Direction
 from keepgain.core.record import SweepRecord
+from keepgain.core.schema import parse
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.reader import open_reader
 from keepgain.core.tables import read_csv
 from keepgain.sweeps.iterate import BEST, decided_trial
 from keepgain.sweeps.later_evidence import append
 from keepgain.sweeps.overview import find_summary
+from keepgain.sweeps.reuse import LEDGER_NAME
+from keepgain.sweeps.search.ledger import driver_of, taken
+from keepgain.sweeps.stages.decide import decide_again
 
 CONTROLS = ("base", "control")
 """Arms that are the control where none is named."""
@@ -40,9 +45,24 @@ class _Arm:
 
     def record(self, name: str, trial: str | None) -> ArmRecord:
         n = len(self.values)
-        mean = math.fsum(self.values) / n
-        variance = math.fsum((v - mean) ** 2 for v in self.values) / (n - 1)
+        try:
+            mean = math.fsum(self.values) / n
+            variance = math.fsum((v - mean) ** 2 for v in self.values) / (n - 1)
+        except OverflowError:
+            raise UserError(
+                f"the values of arm '{name}' are too large to take their variance.",
+                hint="Give them in a larger unit.",
+            ) from None
         return ArmRecord(arm=name, trial=trial, units=n, mean=mean, variance=variance)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was recorded."""
+
+    record: OutcomeRecord
+    decided: str | None
+    """Status of the decision now; None: the sweep has none yet."""
 
 
 def import_outcomes(
@@ -54,8 +74,10 @@ def import_outcomes(
     direction: Direction,
     control: str | None = None,
     trials: Mapping[str, str] | None = None,
-) -> OutcomeRecord:
+) -> Imported:
     """Records the outcomes of a file with a sweep; an earlier import of the metric gives way.
+
+    The sweep's decision is made anew.
 
     Args:
         location: The store.
@@ -69,14 +91,17 @@ def import_outcomes(
             the decision.
 
     Raises:
-        UserError: No such sweep, arm or trial, or the first row that cannot be used, as
-            `file:line`. Nothing was recorded.
+        UserError: No such sweep, arm or trial, a driver at work on the sweep, or the first row that
+            cannot be used, as `file:line`. Nothing was recorded.
     """
     sweep = find_summary(location, sweep).id
     of, arms = read_arms(path)
     named = _control(arms, control, path)
     record = open_reader(location).load(sweep).sweep
-    live = _trials(record, location.sweep_folder(sweep), [a for a in arms if a != named], trials)
+    folder = location.sweep_folder(sweep)
+    if (driver := driver_of(folder / LEDGER_NAME)) is not None:
+        raise taken(folder / LEDGER_NAME, driver)
+    live = _trials(record, folder, [a for a in arms if a != named], trials)
     found = OutcomeRecord(
         metric=metric,
         direction=direction,
@@ -87,7 +112,8 @@ def import_outcomes(
         digest=file_digest(path),
     )
     append(location, sweep, KIND, found.model_dump(mode="json"))
-    return found
+    again = decide_again(folder)
+    return Imported(found, again.status if again else None)
 
 
 def read_arms(path: Path) -> tuple[Of, dict[str, _Arm]]:
@@ -214,5 +240,25 @@ def _trials(
             )
         found[arm] = begun[0]
     if not wanted and not found and len(arms) == 1:
-        found[arms[0]] = decided_trial(folder, "--arm")
+        found[arms[0]] = _only_trial(folder, arms[0])
     return found
+
+
+def _only_trial(folder: Path, arm: str) -> str:
+    """The decision's, unless an earlier import has moved the decision from what was live."""
+    records = [parse(OutcomeRecord, e.data, source=str(folder)) for e in read_later(folder, KIND)]
+    before = [a.trial for r in records for a in r.arms if a.arm == arm and a.trial is not None]
+    try:
+        now = decided_trial(folder, "--arm")
+    except UserError:
+        if not before:
+            raise
+        now = None
+    if now is None or (before and before[-1] != now):
+        raise UserError(
+            f"which trial was live in arm '{arm}'? Of an earlier import it was {before[-1]}, and "
+            f"the decision is for {now or 'none'} now.",
+            where="--arm",
+            hint=f"Say it: `--arm {arm}={before[-1]}`.",
+        )
+    return now

@@ -182,7 +182,11 @@ def _options(row: Row, text: str, keys: PerturbSpec) -> list[_Option]:
     if keys.options is not None:
         with stopped_after(PATTERN_SECONDS, "perturb.options"):
             found = list(re.finditer(keys.options, text))
-        return [_Option(*m.span(OPTION), m[OPTION], m.groupdict().get(LABEL)) for m in found]
+        return [
+            _Option(*m.span(OPTION), m[OPTION], m.groupdict().get(LABEL))
+            for m in found
+            if m[OPTION] is not None
+        ]
     places = []
     for choice in row.choices:
         whole = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text)]

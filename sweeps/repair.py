@@ -7,18 +7,17 @@ what the spool lacks is written into it from the ledger and the record.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keepgain.core.errors import UserError
-from keepgain.core.later import read_later
 from keepgain.core.record import SweepRecord
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.bootstrap import prepare_store
 from keepgain.core.store.heartbeat import forget_owner
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.store.names import PARENT, RECORD_FOLDER
-from keepgain.core.store.record_files import RECORD_NAME, load_folder, load_record
+from keepgain.core.store.record_files import RECORD_NAME, load_record
 from keepgain.core.store.runs import RUNNING
 from keepgain.core.store.shipper import Shipper
 from keepgain.core.store.spool import Spool
@@ -37,6 +36,7 @@ from keepgain.sweeps.recorder import DRIVER, Recorder, mlflow_run, mlflow_status
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import Asked, Ledger, driver_of, read_events, taken
 from keepgain.sweeps.search.replay import RunState, SweepState, replay
+from keepgain.sweeps.stages.decide import decide_again
 from keepgain.sweeps.stages.trials import describe
 
 SHIP_SECONDS = 600.0
@@ -171,12 +171,8 @@ def _rebuild(folder: Path, state: SweepState) -> int:
             for file in sorted((folder / RECORD_FOLDER).iterdir()):
                 recorder.parent_file(file, RECORD_FOLDER)
             recorder.parent_tags({"keepgain.stage": str(record.stage)})
-        if decided and not recorder.has_decision():
-            from keepgain.sweeps.stages.decide import write_decision
-
-            evidence = load_folder(folder / RECORD_FOLDER)
-            evidence = replace(evidence, later=read_later(folder))
-            recorder.decided(write_decision(evidence, folder))
+        if decided and not recorder.has_decision() and (again := decide_again(folder)):
+            recorder.decided(again)
         if recorder.ending_of(PARENT) is None:
             recorder.parent_ended("FINISHED" if decided else "KILLED")
     return _lines(path) - before

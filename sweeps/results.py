@@ -11,9 +11,11 @@ from keepgain.sweeps.candidates import candidates_of
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.draws import Result, RungResult
 from keepgain.sweeps.search.objectives import (
-    FORGETTING_OVER_LIMIT,
+    Limits,
     Objectives,
     constraints,
+    excess,
+    limits_of,
     objectives,
     with_proxies,
 )
@@ -70,14 +72,13 @@ class Results:
         found, asked = self.at_rung(run, rung), run.asked
         if found is None or asked.number is None or asked.generation is None:
             return None
-        over = constraints(found, self._limit).get(FORGETTING_OVER_LIMIT, 0.0)
         return Entry(
             run_key=run.run_key,
             number=asked.number,
             generation=asked.generation,
             gain=found.gain,
             forgetting=found.forgetting or 0.0,
-            excess=max(0.0, over),
+            excess=excess(found, self._limits),
             audit=audit,
             proxy_gain=self._proxy_gain(run, rung),
         )
@@ -92,17 +93,17 @@ class Results:
         if found is None:
             return None
         below = tuple(
-            RungResult(report.rung, at.values, constraints(at, self._limit))
+            RungResult(report.rung, at.values, constraints(at, self._limits))
             for report in run.reports
             if not report.final and (at := self.at_rung(run, report.rung)) is not None
         )
         if run.status is not TrialStatus.COMPLETED:
             return Result(run.status, truncated=True, rungs=below)
-        return Result(run.status, found.values, constraints(found, self._limit), rungs=below)
+        return Result(run.status, found.values, constraints(found, self._limits), rungs=below)
 
-    @property
-    def _limit(self) -> float | None:
-        return self.prepared.spec.question.max_forgetting
+    @cached_property
+    def _limits(self) -> Limits:
+        return limits_of(self.prepared.spec.question)
 
     def searched(self) -> list[Searched]:
         """Completed search trials and the points between them and their base, as the choice of

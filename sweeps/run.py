@@ -42,7 +42,7 @@ from keepgain.sweeps.search.ledger import (
     read_events,
     taken,
 )
-from keepgain.sweeps.search.objectives import constraint_names, directions
+from keepgain.sweeps.search.objectives import constraint_names, directions, limits_of
 from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
 from keepgain.sweeps.spec import spec_space
@@ -333,7 +333,7 @@ def make_search(
         trials_per_model=prepared.trials,
         seed=spec.search.seed,
         objectives=directions(suites),
-        constraints=constraint_names(suites, spec.question.max_forgetting),
+        constraints=constraint_names(suites, limits_of(spec.question)),
         journal=folder / "optuna.journal",
         study_prefix=prepared.sweep_id,
         sampler=spec.search.sampler,

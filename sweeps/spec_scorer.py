@@ -1,5 +1,6 @@
 """Keys of a suite that say how it is scored, and what they stand for once the rows are known."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,20 @@ class ScorerKeys(StrictModel):
     def _by_task(cls, value: Any) -> Any:
         if isinstance(value, dict) and "lm_eval" in value:
             return {"scorer": "lm_eval", **value}
+        return value
+
+    @field_validator("entities")
+    @classmethod
+    def _finds_texts(cls, value: str | None) -> str | None:
+        if value is not None and re.search(value, "") is not None:
+            raise ValueError("the pattern matches the empty text, which is no entity")
+        return value
+
+    @field_validator("abstains", "asks_back", "rejects")
+    @classmethod
+    def _no_empty_pattern(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and "" in value:
+            raise ValueError("an empty pattern is found in every answer")
         return value
 
     @model_validator(mode="after")

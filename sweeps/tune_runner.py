@@ -65,6 +65,7 @@ def run_program(
 
     from keepgain.sweeps.trial import SweepTrial
     from keepgain.sweeps.tune_adapter import JobSearcher, ProgramCallback, SilentReporter
+    from keepgain.sweeps.tune_groups import settled_groups
     from keepgain.sweeps.tune_scheduler import RungTrialScheduler
     from keepgain.sweeps.waiting import WaitingNotice
 
@@ -96,7 +97,7 @@ def run_program(
         ),
     )
     _log_tune_to(folder / "logs")
-    with interruption, contextlib.suppress(_Halt):
+    with interruption, contextlib.suppress(_Halt), settled_groups():
         tuner.fit()
     return not interruption.seen
 

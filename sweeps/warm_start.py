@@ -26,7 +26,7 @@ from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.given import SHARE_TOLERANCE, raw_of
 from keepgain.sweeps.search.ledger import Learned, SearchStarted, read_events
 from keepgain.sweeps.search.mixture import MIXTURE
-from keepgain.sweeps.search.objectives import constraints, directions, objectives
+from keepgain.sweeps.search.objectives import constraints, directions, limits_of, objectives
 from keepgain.sweeps.search.replay import RunState, SweepState, replay
 from keepgain.sweeps.search.searchable import FILTER, NO_FILTER
 from keepgain.sweeps.search.space import Space
@@ -235,7 +235,7 @@ def _learned(
         source=f"{earlier.name}/{run.asked.trial_id}",
         params=params,
         values=at.values,
-        constraints=constraints(at, prepared.spec.question.max_forgetting),
+        constraints=constraints(at, limits_of(prepared.spec.question)),
     )
     return model, learned
 

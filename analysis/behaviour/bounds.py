@@ -31,11 +31,17 @@ def floored(found: Uncertain, draws: int, scorer: str) -> Uncertain:
         scorer: Of the suite. Where scores have no known range, nothing bounds items that are all
             alike, and the interval is unknown.
     """
+    if in_points(scorer):
+        return floored_within(found, draws, 1.0)
+    vary = draws >= 2 and found.item_variance > 0
+    return found if vary else replace(found, method=UNKNOWN)
+
+
+def floored_within(found: Uncertain, draws: int, span: float) -> Uncertain:
+    """The same, of scores that differ by at most `span`."""
     if not found.known or draws < 2:
         return replace(found, method=UNKNOWN)
-    if not in_points(scorer):
-        return replace(found, method=UNKNOWN) if found.item_variance == 0 else found
-    least = least_variance(draws)
+    least = least_variance(draws) * span**2
     if found.item_variance >= least:
         return found
     # The items' term comes first: see `stats.combine`.

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from keepgain.analysis import stats
 from keepgain.analysis.behaviour.figure import Figure
-from keepgain.analysis.behaviour.largest import Largest, largest, turned
+from keepgain.analysis.behaviour.largest import MOST, Largest, largest, turned
 from keepgain.analysis.behaviour.resample import PartMeans, part_means
 from keepgain.analysis.slices import careful
 from keepgain.analysis.stats import Block, Estimate
@@ -133,7 +133,8 @@ def _field_figures(
     sign, unit, called = suite.sign, unit_of(suite.info.scorer), _called(groups.field)
     better: Direction = "maximize" if sign > 0 else "minimize"
     sides = _drawn(suite, groups, tuned, base)
-    each, shares = np.eye(len(groups.names)), groups.counts / groups.total
+    each, weights = np.eye(len(groups.names)), suite.weights @ groups.inside
+    shares = weights / weights.sum()
     at = [int(np.argmin(sign * side.values)) for side in sides]
     counts = [int(n) for n in groups.counts[at]]
     # Turned so that the worst group has the largest contrast.
@@ -167,9 +168,26 @@ def _drawn(
 def _gap(name: str, unit: str, groups: _Groups, sides: Sequence[PartMeans], note: str) -> Figure:
     """Highest minus lowest mean: the largest of all differences of two groups."""
     each = np.eye(len(groups.names))
+    if len(each) * (len(each) - 1) > MOST:
+        return _gap_alone(name, unit, groups, sides, note)
     pairs = np.concatenate([each - np.roll(each, k, axis=0) for k in range(1, len(each))])
     found = largest(pairs, sides, [groups.total] * len(sides))
     return _figure(name, unit, "minimize", _not_negative(found), note)
+
+
+def _gap_alone(
+    name: str, unit: str, groups: _Groups, sides: Sequence[PartMeans], note: str
+) -> Figure:
+    """Without an interval: draws of all differences of so many groups would fill the memory."""
+    gaps = [float(np.ptp(side.values)) for side in sides]
+    told = [
+        Estimate(gap, None, None, groups.total, side.n_seeds, stats.UNKNOWN)
+        for gap, side in zip(gaps, sides, strict=True)
+    ]
+    if len(told) == 1:
+        return Figure(name, unit, "minimize", told[0], None, None, note)
+    change = replace(told[0], value=gaps[0] - gaps[1])
+    return Figure(name, unit, "minimize", told[0], told[1], change, note)
 
 
 def _not_negative(found: Largest) -> Largest:

@@ -77,6 +77,8 @@ def guards_found(
     who: Configuration,
     question: Question,
     confidence: float = CONFIDENCE,
+    *,
+    examples: bool = True,
 ) -> tuple[GuardFound, ...]:
     """Every limit of every guard of the question, in its order.
 
@@ -84,9 +86,10 @@ def guards_found(
         measures: Of the suites that decide, with those of behaviours beside them.
         who: A configuration of its table.
         confidence: One-sided, of each bound.
+        examples: False: without them, where thousands of trials are asked.
     """
     return tuple(
-        _found(measures, split, who, question, _Limit(name, kind, limit), confidence)
+        _found(measures, split, who, question, _Limit(name, kind, limit, examples), confidence)
         for name, guard in question.guards.items()
         for kind, limit in guard.limits.items()
     )
@@ -96,7 +99,7 @@ def guard_broken(
     measures: Measures, split: Split, who: Configuration, question: Question
 ) -> str | None:
     """Which guard the point estimates break, the first one; None: none that was measured."""
-    for found in guards_found(measures, split, who, question):
+    for found in guards_found(measures, split, who, question, examples=False):
         if found.figure is not None and not found.holds_at_point:
             value = f"{found.figure.value:.3g}"
             return f"{found.guard} {value} breaks the guard ({found.limit_name} {found.limit:.3g})"
@@ -138,6 +141,8 @@ class _Limit:
     guard: str
     kind: str
     value: float
+    examples: bool
+    """Whether items are wanted that speak against it."""
 
 
 def _found(
@@ -161,7 +166,8 @@ def _found(
         for part in parts:
             measure = change_from_base if limit.kind in CHANGES else level
             figure = measure(here, mine, suite, part)
-            examples = _examples(here, mine, suite, part, limit.kind)
+            if limit.examples:
+                examples = _examples(here, mine, suite, part, limit)
     answer, bound, at_point = judged(figure, limit.kind, limit.value, confidence)
     return GuardFound(
         guard=limit.guard,
@@ -232,18 +238,17 @@ def _examples(
     who: Configuration,
     suite: SuiteItems,
     part: Slice | None,
-    limit_name: str,
+    limit: _Limit,
 ) -> tuple[str, ...]:
-    """Items on the wrong side: those that changed most, or whose level is farthest from the limit
-    among those not as good as an item can be seen to be."""
+    """Items on the wrong side: those that changed most, or whose own level is farthest beyond the
+    limit."""
     tuned = who.scores[suite.split][suite.info.name].mean(axis=1)
     base = measures.base(who.model)
     before = None if base is None else base.scores.get(suite.split, {}).get(suite.info.name)
     change: Floats = tuned - before.mean(axis=1) if before is not None else tuned * 0
-    side = _SIDES[limit_name]
-    against = side * (change if limit_name in CHANGES else tuned)
-    least = 0.0 if limit_name in CHANGES else float(against.min())
-    inside = against > least
+    side = _SIDES[limit.kind]
+    against = side * (change if limit.kind in CHANGES else tuned - limit.value)
+    inside = against > 0
     if part is not None:
         inside &= suite.slices[part.field] == part.value
     # Of equal levels, those that the base had right come first.

@@ -10,17 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keepgain.analysis.behaviour.bounds import least_variance
+from keepgain.analysis.behaviour.bounds import floored_within
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.behaviour.judge_agreement import agreement
-from keepgain.analysis.stats import (
-    UNKNOWN,
-    Block,
-    Estimate,
-    Uncertain,
-    combine,
-    pool_seeds,
-)
+from keepgain.analysis.stats import Block, Estimate, combine, pool_seeds
 from keepgain.analysis.table import Codes, Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats, ItemScores
@@ -175,7 +168,7 @@ def _order_decides(pairs: Sequence[ItemScores]) -> Estimate:
     weights = np.array([len(asked[i]) for i in items], dtype=np.float64)
     clusters = _clusters(items, pairs)
     found = combine([Block(values, weights, clusters)], [], len(pairs))
-    return _floored(found, _draws(len(items), clusters), 1.0).estimate()
+    return floored_within(found, _draws(len(items), clusters), 1.0).estimate()
 
 
 @dataclass(frozen=True)
@@ -223,7 +216,7 @@ def _estimate(values: Floats, aligned: _Aligned, span: float) -> Estimate:
     pooled = pool_seeds([[block]])
     terms = [] if pooled is None else [(pooled, 1 / seeds)]
     found = combine([block.averaged()], terms, seeds)
-    return _floored(found, _draws(n, aligned.clusters), span).estimate()
+    return floored_within(found, _draws(n, aligned.clusters), span).estimate()
 
 
 def _within(found: Estimate, least: float, most: float) -> Estimate:
@@ -231,16 +224,6 @@ def _within(found: Estimate, least: float, most: float) -> Estimate:
     if found.low is None or found.high is None:
         return found
     return replace(found, low=max(least, found.low), high=min(most, found.high))
-
-
-def _floored(found: Uncertain, draws: int, span: float) -> Uncertain:
-    """As `bounds.floored`, of scores that differ by at most `span`."""
-    if not found.known or draws < 2:
-        return replace(found, method=UNKNOWN)
-    least = least_variance(draws) * span**2
-    if found.item_variance >= least:
-        return found
-    return replace(found, terms=((least, draws - 1.0), *found.terms[1:]), item_variance=least)
 
 
 def _note(judged: Judged, of: Of, missing: int, questions: int) -> str:

@@ -172,7 +172,7 @@ def _improvement(record: OutcomeRecord, name: str, confidence: float) -> Estimat
         return None
     arm, control = (next(a for a in record.arms if a.arm == n) for n in (name, record.control))
     sign = 1.0 if record.direction == "maximize" else -1.0
-    value = sign * (arm.mean - control.mean)
+    value = sign * (arm.mean - control.mean) + 0.0  # no -0
     if record.of == "success":
         hits = (arm.mean * arm.units, arm.units, control.mean * control.units, control.units)
         ends = [sign * e for e in difference_interval(*hits, _z(confidence))]

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from keepgain.analysis import words
 from keepgain.analysis.analyze import Analysis
-from keepgain.analysis.behaviour.beside import Behaviour, harm_said
+from keepgain.analysis.behaviour.beside import harm_said
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.behaviour.guards import GuardFound, guards_found
 from keepgain.analysis.behaviour.guards import told as guard_told
@@ -18,6 +18,7 @@ from keepgain.analysis.find import find_row
 from keepgain.analysis.flagged import on_real_items
 from keepgain.analysis.grid import View
 from keepgain.analysis.measures import Measures, measures_of
+from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration
 from keepgain.analysis.views.behaviour_tables import (
@@ -90,10 +91,18 @@ def _shown(
     return Shown(
         who=who,
         suites=tuple(sorted(found, key=lambda s: rank(s.whole))),
-        guards=guards_found(measures, split, who, analysis.question),
+        guards=guards_found(
+            measures, split, who, analysis.question, _confidence(analysis, who.model)
+        ),
         form=_form(who.runs[split], base.runs.get(split, ()) if base else (), split),
         judged=tuple(judged_figures(folders, who, base, split)),
     )
+
+
+def _confidence(analysis: Analysis, model: str) -> float:
+    """At which the decision tested a size, so that a guard has one answer."""
+    tested = (s.size.confidence for s in analysis.sizes if s.size.model == model)
+    return next(tested, final_confidence(analysis.sweep))
 
 
 def _form(
@@ -170,9 +179,25 @@ def _notes(
         said.append(
             f"{words.count(small, 'slice')} with fewer than {MIN_SLICE_ITEMS} items left out."
         )
+    said += _left_out(shown, analysis, measures)
+    figures = [f for one in shown for s in one.suites for f in s.figures]
+    if any(f.estimate.low is not None and f.estimate.n_seeds == 1 for f in figures):
+        said.append("Intervals of further figures of one seed are over items alone.")
     if any(one.form for one in shown):
         said.append("The form of answers is a mean over runs, without an interval.")
     return (*said, *split_notes(analysis, measures.table, split))
+
+
+def _left_out(shown: Sequence[Shown], analysis: Analysis, measures: Measures) -> list[str]:
+    """Runs that have no behaviours because one suite of them cannot be compared."""
+    if measures.behaviours is None:
+        return []
+    labels = {
+        w.trial_id: w.label for one in shown for w in (one.who, measures.base(one.who.model)) if w
+    }
+    missing = [e for e in measures.behaviours.table.excluded if e not in analysis.excluded]
+    said = [f"{labels[e.trial]}: {e.reason}" for e in missing if e.trial in labels]
+    return [f"Without behaviours: {words.clean(s)}." for s in dict.fromkeys(said)]
 
 
 # -- data -------------------------------------------------------------------------------------
@@ -185,7 +210,7 @@ def _data(
         "split": split,
         "trials": [one.who.trial_id for one in shown],
         "rows": [
-            change_part(Behaviour(one.who, ()), c).model_dump(mode="json")
+            change_part(one.who, c).model_dump(mode="json")
             for one in shown
             for s in one.suites
             for c in (s.whole, *s.slices)

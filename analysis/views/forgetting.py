@@ -33,8 +33,8 @@ _MASKED = (
     "resolved. A text that changes the base too (column base + text) moves it."
 )
 _GROUPS = (
-    "Groups: of at least 30 items each; intervals bound all groups of a field at once. By how much "
-    "the worst of several is biased: --format json."
+    "Groups: of at least 30 items each; intervals bound all groups of a field at once, and of one "
+    "seed are over items alone. By how much the worst of several is biased: --format json."
 )
 _VERDICTS = {"not_resolved": "not resolved", "nothing_lost": "nothing lost"}
 

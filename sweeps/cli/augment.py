@@ -1,15 +1,11 @@
 """`sweep augment`: training rows in other words, through an endpoint of yours, for review."""
 
 import argparse
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_OK, UserError
-from keepgain.sweeps.cli.common import print_json, say
+from keepgain.sweeps.cli.common import count, print_json, progress, say
 
 if TYPE_CHECKING:
     from keepgain.core.endpoint.spec import EndpointSpec
@@ -34,7 +30,6 @@ accepted becomes a source: `reworded: {path: accepted.jsonl, role: synthetic, fo
 Exit codes: 0 done, 1 the endpoint failed (run again), 2 input that cannot be used.
 """
 DEFAULT_CACHE = "endpoint-cache.sqlite"
-LINE_SECONDS = 30.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,8 +48,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--original", metavar="CODE", help="the rows' language; default: the one of data_spec"
     )
-    parser.add_argument("--copies", type=_count, default=1, metavar="N", help="of each row")
-    parser.add_argument("--limit", type=_count, metavar="N", help="only N rows, drawn")
+    parser.add_argument("--copies", type=count, default=1, metavar="N", help="of each row")
+    parser.add_argument("--limit", type=count, metavar="N", help="only N rows, drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--endpoint", metavar="NAME", help="default: the spec's only one")
     parser.add_argument("--to", type=Path, metavar="FILE", help="file to write")
@@ -108,7 +103,7 @@ def _write(args: argparse.Namespace) -> int:
     where = loaded.where(f"endpoints.{name}")
     with Endpoint(endpoint_spec, cache, where) as endpoint:
         total = len(task.rows) * task.copies * len(task.steps)
-        with _progress(total) as tick:
+        with progress(total) as tick:
             written = ask_for(task, endpoint, tick)
         usage, paid = endpoint.usage, endpoint.paid
     write_jsonl(args.to, written.rows)
@@ -221,33 +216,3 @@ def _show(found: "Estimate", spec: "EndpointSpec", as_json: bool) -> None:
         f"tokens in, {found.output_tokens:,} out: {money}"
     )
     say("nothing was sent, and nothing was written")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar in a terminal, else a line every 30 seconds."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(file=sys.stderr)
-    if console.is_terminal:
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("asking", total=total)
-            yield lambda n: bar.advance(task, n)
-        return
-    done, said = 0, time.monotonic()
-
-    def tick(more: int) -> None:
-        nonlocal done, said
-        done += more
-        if time.monotonic() - said > LINE_SECONDS:
-            said = time.monotonic()
-            say(f"asking: {done:,} of {total:,}", error=True)
-
-    yield tick
-
-
-def _count(text: str) -> int:
-    if not (text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
-    return int(text)

@@ -1,6 +1,7 @@
 """`sweep chat`: the tuned model and its base side by side in the terminal, and what to flag."""
 
 import argparse
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--max-new-tokens", type=int, default=256, metavar="N", help="of an answer; default: 256"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the order of sides; default: 0"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of the order of sides; default: drawn, since who knows the seed knows the sides",
     )
     parser.set_defaults(run=run)
 
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if not args.flags.absolute().parent.is_dir():
         raise UserError("its folder does not exist.", where=f"--flags {args.flags}")
+    if args.flags.is_dir():
+        raise UserError("is a folder, not a file.", where=f"--flags {args.flags}")
     from keepgain.core.store.location import resolve_store
     from keepgain.sweeps.chat import HELP, Session, find_pair
 
@@ -81,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         flags=args.flags,
         say=say,
         blind=args.blind,
-        seed=args.seed,
+        seed=secrets.randbits(32) if args.seed is None else args.seed,
     )
     say(HELP, error=True)
     session.run(_lines())
@@ -90,9 +96,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines() -> Iterator[str]:
     """What is typed, or comes through a pipe."""
-    if not sys.stdin.isatty():
-        yield from sys.stdin
-        return
+    try:
+        for line in _typed() if sys.stdin.isatty() else sys.stdin:
+            yield line.encode("utf-8", "replace").decode()  # some locales let half characters in
+    except UnicodeDecodeError:
+        raise UserError("a line is not UTF-8.", where="standard input") from None
+
+
+def _typed() -> Iterator[str]:
     while True:
         try:
             yield input("> ")

@@ -1,9 +1,12 @@
-"""What several commands share: how a spec or a sweep is named, and tables for terminal and pipe."""
+"""What several commands share: how a spec or a sweep is named, tables for terminal and pipe, and
+how far something is."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keepgain.core.terminal import clean, shown
+
+LINE_SECONDS = 30.0
 
 
 def add_spec(parser: argparse.ArgumentParser) -> None:
@@ -64,3 +69,33 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_row(*map(shown, row))
     console = Console(highlight=False, markup=False)
     console.print(table)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar in a terminal, else a line every 30 seconds."""
+    from rich.progress import Progress
+
+    console = Console(file=sys.stderr)
+    if console.is_terminal:
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("asking", total=total)
+            yield lambda n: bar.advance(task, n)
+        return
+    done, said = 0, time.monotonic()
+
+    def tick(more: int) -> None:
+        nonlocal done, said
+        done += more
+        if time.monotonic() - said > LINE_SECONDS:
+            said = time.monotonic()
+            say(f"asking: {done:,} of {total:,}", error=True)
+
+    yield tick
+
+
+def count(text: str) -> int:
+    """Type of an option that is a whole number from 1."""
+    if not (text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
+    return int(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepgain.core.errors import EXIT_OK, UserError
-from keepgain.sweeps.cli.common import add_store, print_json, say
+from keepgain.sweeps.cli.common import add_store, count, print_json, progress, say
 
 if TYPE_CHECKING:
     from keepgain.core.store.location import StoreLocation
@@ -53,7 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--dry-run", action="store_true", help="questions and cost; sends nothing")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write answers for people")
     parser.add_argument("--pairs", action="store_true", help="of --sheet: pairs, with the base's")
-    parser.add_argument("--rows", type=_count, default=ROWS, metavar="N", help="of --sheet")
+    parser.add_argument("--rows", type=count, default=ROWS, metavar="N", help="of --sheet")
     parser.add_argument("--seed", type=int, default=0, help="of --sheet's draw")
     parser.add_argument("--json", action="store_true", help="for programs")
     add_store(parser)
@@ -123,14 +123,15 @@ def _estimated(args: argparse.Namespace, sweep: "Sweep", task: "Task") -> dict[s
 def _judged(
     args: argparse.Namespace, location: "StoreLocation", sweep: "Sweep", task: "Task"
 ) -> dict[str, Any]:
-    from keepgain.sweeps.cli.augment import _progress
+    from keepgain.core.launch import PRIVATE_UMASK
     from keepgain.sweeps.judging.judge import judge
     from keepgain.sweeps.judging.task import cache_file
     from keepgain.sweeps.judging.text import result_lines, to_json
 
+    os.umask(PRIVATE_UMASK)
     cache = cache_file(sweep.settings, task.endpoint, sweep.folder)
     where = f"{sweep.settings.source}:endpoints.{task.material.spec.endpoint}"
-    with _progress(len(set(task.questions()))) as tick:
+    with progress(len(set(task.questions()))) as tick:
         result = judge(location, sweep.folder, task, cache, where, tick)
     if not args.json:
         say("\n".join(result_lines(sweep, task, result)))
@@ -158,9 +159,3 @@ def _sheet(args: argparse.Namespace, sweep: "Sweep", suites: list[str]) -> int:
         f"{os.fspath(args.sheet)}: fill in {key}{on}, and name the file in `judge.labels`"
     )
     return EXIT_OK
-
-
-def _count(text: str) -> int:
-    if not (text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
-    return int(text)

@@ -13,7 +13,8 @@ EPILOG = """examples:
 The file has one row a unit: `arm`, `unit`, and `success` (0 or 1) or `value` (a number). The
 control is the arm `base` or `control`; the only other arm is the sweep's decision, unless --arm
 says which trial it was. Only sums are kept. `analyze ID` shows the outcome beside the decision;
-with `question.outcome: {metric: resolved, min_improvement: 0.01}` in the spec it is a limit.
+with `question.outcome: {metric: resolved, min_improvement: 0.01}` in the spec it is a limit, and
+the sweep's decision is made anew.
 exit code: 0 recorded; 2 it could not be, and nothing was
 """
 
@@ -55,23 +56,39 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.metric.strip():
         raise UserError("the metric needs a name.", where="--metric")
-    record = import_outcomes(
+    done = import_outcomes(
         resolve_store(args.store),
         args.sweep,
         args.file,
         metric=args.metric.strip(),
         direction=args.direction,
         control=args.control,
-        trials=dict(_pair(given) for given in args.arm),
+        trials=_pairs(args.arm),
     )
+    record = done.record
     if args.json:
-        print_json(record.model_dump(mode="json"))
+        print_json({**record.model_dump(mode="json"), "decision_status": done.decided})
         return EXIT_OK
     for arm in found_of(record).arms:
         if arm.improvement is not None:
             live = f"trial {arm.trial}" if arm.trial else "no trial of this sweep"
             say(f"{record.metric}: {arm.arm} ({live}) {told(arm)}")
+    if done.decided is not None:
+        say(f"recorded; the sweep's decision is now: {done.decided.replace('_', ' ')}")
+    else:
+        say("recorded; `analyze` shows it")
     return EXIT_OK
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for arm, trial in map(_pair, given):
+        if arm in found:
+            raise UserError(
+                f"arm '{arm}' is given twice.", where="--arm", hint="One trial was live in it."
+            )
+        found[arm] = trial
+    return found
 
 
 def _pair(given: str) -> tuple[str, str]:

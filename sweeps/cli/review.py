@@ -156,6 +156,6 @@ def _items(given: str) -> int | None:
         return None
     if given == "all":
         return ALL
-    if not given.isdecimal() or int(given) < 1:
-        raise UserError(f"must be a number, `auto` or `all` (given: {given}).", where="--items")
+    if not given.isdecimal() or len(given) > len(str(ALL)) or int(given) < 1:
+        raise UserError(f"must be a number, `auto` or `all` (given: {given:.40}).", where="--items")
     return int(given)

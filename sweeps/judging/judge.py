@@ -6,7 +6,7 @@ suite is skipped with a warning: nothing is ever scored in its place.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from keepgain.core.judged import (
     Labelled,
 )
 from keepgain.core.later import read_later
+from keepgain.core.schema import parse
 from keepgain.core.store.location import StoreLocation
 from keepgain.sweeps.judging.ask import Replies, ask_judge
 from keepgain.sweeps.judging.labels import Label
@@ -66,7 +67,8 @@ def judge(
         tick: Called with the number of questions that are done.
 
     Raises:
-        SkippedError: The endpoint cannot be reached, or takes no question.
+        SkippedError: The endpoint cannot be reached, takes no question, or says nothing that can be
+            read; nothing is recorded then but what it took.
         CostLimitError: `max_usd` does not suffice; run again with more.
         EndpointError: It failed under way; run again. Replies are kept in both cases.
     """
@@ -79,19 +81,21 @@ def judge(
     except UserError as error:
         raise SkippedError(error.problem, where=error.where, hint=error.hint) from None
     items = judged_items(task, replies)
-    judged = _described(task, replies, folder)
+    earlier = _earlier(folder, task.material)
+    judged = _described(task, replies, earlier)
     path = folder / judged.items
     path.parent.mkdir(exist_ok=True)
+    if replies.said and all(said is None for said in replies.said.values()):
+        _log(folder / KIND / LOG, judged, usage, paid)
+        raise SkippedError(
+            f"none of its {len(replies.said):,} replies could be read.",
+            where=where,
+            hint="They are kept, and not asked for again: take another model, or other parameters.",
+        )
     write_items(path, [*items.scores.items(), *items.pairs.items()])
-    data = judged.model_dump(mode="json")
-    entries = [
-        e.data
-        for e in read_later(folder, KIND)
-        if (e.data.get("suite"), e.data.get("split")) == (judged.suite, judged.split)
-    ]
-    new = not entries or entries[-1] != data
+    new = earlier[-1:] != [judged]
     if new:
-        append(location, folder.name, KIND, data)
+        append(location, folder.name, KIND, judged.model_dump(mode="json"))
     _log(folder / KIND / LOG, judged, usage, paid)
     return Result(judged, items, usage, paid, new)
 
@@ -171,7 +175,13 @@ def _item_scores(
     )
 
 
-def _described(task: Task, replies: Replies, folder: Path) -> Judged:
+def _earlier(folder: Path, material: Material) -> list[Judged]:
+    """What was recorded of this suite and split, oldest first."""
+    entries = (parse(Judged, e.data, source=str(folder)) for e in read_later(folder, KIND))
+    return [e for e in entries if (e.suite, e.split) == (material.suite, material.split)]
+
+
+def _described(task: Task, replies: Replies, earlier: Sequence[Judged]) -> Judged:
     material, spec = task.material, task.material.spec
     facts = JudgeFacts(
         endpoint=spec.endpoint,
@@ -183,11 +193,6 @@ def _described(task: Task, replies: Replies, folder: Path) -> Judged:
         min_agreement=spec.min_agreement,
         min_labels=spec.min_labels,
     )
-    earlier = {
-        JudgeFacts.model_validate(e.data["judge"]).identity
-        for e in read_later(folder, KIND)
-        if (e.data["suite"], e.data["split"]) == (material.suite, material.split)
-    }
     name = f"{material.suite}-{material.split}-{facts.identity}.parquet"
     return Judged(
         suite=material.suite,
@@ -198,7 +203,7 @@ def _described(task: Task, replies: Replies, folder: Path) -> Judged:
         pairs=None if spec.pairs == "none" else replies.counts(task.of_pairs()),
         labelled=tuple(_labelled(task, replies, label) for label in task.labels),
         strange_labels=task.strange_labels,
-        judges=len(earlier | {facts.identity}),
+        judges=len({facts.identity, *(e.judge.identity for e in earlier)}),
     )
 
 

@@ -83,7 +83,7 @@ def make_task(settings: JudgeSettings, material: Material) -> Task:
 
     Raises:
         SkippedError: The spec has no such endpoint.
-        UserError: Labels that cannot be read.
+        UserError: Labels that cannot be read, or whose file is below no home folder.
     """
     name, spec = material.spec.endpoint, material.spec
     endpoint = settings.endpoints.get(name)
@@ -96,17 +96,33 @@ def make_task(settings: JudgeSettings, material: Material) -> Task:
         )
     labels: tuple[Label, ...] = ()
     if spec.labels is not None:
-        labels = read_labels(settings.folder / Path(spec.labels).expanduser(), spec.scale)
-    ours = tuple(x for x in labels if x.item in material.every_text)
+        where = f"{settings.source}:suites.{material.suite}.judge.labels"
+        labels = read_labels(_path(settings, spec.labels, where), spec.scale)
+    ours = [x for x in labels if x.item in material.every_text]
+    asked = tuple(x for x in ours if len(x.answers) == 1 or spec.pairs != "none")
     prompts = Prompts(spec, endpoint.parameters)
-    return Task(material, ours, len(labels) - len(ours), prompts, endpoint)
+    return Task(material, asked, len(labels) - len(ours), prompts, endpoint)
 
 
 def cache_file(settings: JudgeSettings, endpoint: EndpointSpec, folder: Path) -> Path:
-    """Of the endpoint's replies: as the spec names it, else in the sweep's folder."""
+    """Of the endpoint's replies: as the spec names it, else in the sweep's folder.
+
+    Raises:
+        UserError: It is below no home folder.
+    """
     if endpoint.cache is not None:
-        return settings.folder / Path(endpoint.cache).expanduser()
+        return _path(settings, endpoint.cache, f"{settings.source}:endpoints")
     return folder / KIND / CACHE
+
+
+def _path(settings: JudgeSettings, text: str, where: str) -> Path:
+    """Relative ones start at the spec's folder."""
+    try:
+        return settings.folder / Path(text).expanduser()
+    except RuntimeError:  # `~NAME` of nobody here
+        raise UserError(
+            f"'{text}': there is no such home folder.", where=where, hint="Write the path out."
+        ) from None
 
 
 def estimated(task: Task, cache: Path) -> Estimate:

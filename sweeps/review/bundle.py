@@ -145,9 +145,14 @@ def make_bundle(
     return Bundle(key, tuple(shown))
 
 
-def naming(pair: Pair, shown: Iterable[Shown]) -> int:
-    """How many items have an answer that says the name of a base model: no page can hide that."""
-    parts = {p for side in (pair.a, pair.b) for p in side.model.casefold().split("/")}
+def naming(models: Iterable[str], shown: Iterable[Shown]) -> int:
+    """How many items have an answer that says the name of a base model: no page can hide that.
+
+    Args:
+        models: Names and hub ids; of an id each part counts.
+        shown: The page.
+    """
+    parts = {part for model in models for part in model.casefold().split("/")}
     names = {part for part in parts if len(part) > 3}
     return sum(any(n in f"{s.left} {s.right}".casefold() for n in names) for s in shown)
 
@@ -166,7 +171,7 @@ def read_key(path: Path) -> Key:
             where=str(path),
             hint=f"`--key FILE` names the {KEY_NAME} that `sweep review export` wrote.",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"the key cannot be read ({error}).", where=str(path)) from None
     return parse(Key, data, source=str(path))
 

@@ -2,9 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
@@ -14,7 +15,7 @@ from keepgain.core.schema import parse
 from keepgain.core.store.location import StoreLocation
 from keepgain.sweeps.export import evidence_of
 from keepgain.sweeps.overview import RESOLVED_SPEC, read_resolved_spec
-from keepgain.sweeps.review.bundle import KEY_NAME, PAGE_NAME, Bundle, make_bundle, naming
+from keepgain.sweeps.review.bundle import KEY_NAME, PAGE_NAME, Bundle, Key, make_bundle, naming
 from keepgain.sweeps.review.page import to_html
 from keepgain.sweeps.review.pair import Pair, find_pair
 from keepgain.sweeps.review.sample import Sample, draw, items_needed, resolved
@@ -82,16 +83,15 @@ def export(
     _refuse_taken(target, force)
     evidence = evidence_of(location, sweep)
     folder = location.sweep_folder(evidence.sweep.id)
-    asked = _asked(folder)
+    spec = read_resolved_spec(folder) if (folder / RESOLVED_SPEC).is_file() else {}
+    # A sweep of an earlier version, or from elsewhere, asks nothing.
+    asked = parse(ReviewSpec, spec.get("review") or {}, source=str(folder / RESOLVED_SPEC))
     pair = find_pair(evidence, folder, wanted.a, wanted.b, suites=wanted.suites, split=wanted.split)
     seed = seed or secrets.token_hex(16)
     sample = _draw(pair, wanted, seed)
     bundle = make_bundle(pair, sample, seed, asked.rubric, reference=asked.show_reference)
     page = to_html(bundle, asked)
-    target.mkdir(parents=True, exist_ok=True)
-    key = json.dumps(bundle.key.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    save(target / KEY_NAME, key + "\n")
-    (target / KEY_NAME).chmod(0o600)
+    _save_key(target / KEY_NAME, bundle.key)
     save(target / PAGE_NAME, page)
     share = 1 - sample.share_identical
     return Exported(
@@ -100,8 +100,22 @@ def export(
         sample=sample,
         resolves=resolved(share, len(sample.chosen)),
         bundle=bundle,
-        named=naming(pair, bundle.shown),
+        named=naming(_names(pair, spec), bundle.shown),
     )
+
+
+def _save_key(path: Path, key: Key) -> None:
+    """Nobody else can read it, at no moment."""
+    text = json.dumps(key.model_dump(mode="json"), indent=1)
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary.touch(0o600, exist_ok=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror}).", where=str(path)) from None
 
 
 def lines(made: Exported) -> Sequence[str]:
@@ -157,12 +171,15 @@ def _draw(pair: Pair, wanted: Wanted, seed: str) -> Sample:
     return draw(units, items, derive_seed(seed, "sample"))
 
 
-def _asked(folder: Path) -> ReviewSpec:
-    """As the spec says; a sweep of an earlier version, or from elsewhere, says nothing."""
-    if not (folder / RESOLVED_SPEC).is_file():
-        return ReviewSpec()
-    data = read_resolved_spec(folder).get("review") or {}
-    return parse(ReviewSpec, data, source=str(folder / RESOLVED_SPEC))
+def _names(pair: Pair, spec: Mapping[str, Any]) -> set[str]:
+    """By which the base models are known: the sweep's own names, and the hub's."""
+    ours = {pair.a.model, pair.b.model}
+    found = set(ours)
+    for model in spec.get("models") or ():
+        place = str(model.get("id") or Path(model.get("path") or model.get("reference") or "").name)
+        if (model.get("name") or Path(place).name) in ours:
+            found.add(place)
+    return found
 
 
 def _refuse_taken(target: Path, force: bool) -> None:

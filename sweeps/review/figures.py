@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.analysis.stats import CONFIDENCE, Block, combine
+from keepgain.analysis.stats import CONFIDENCE, Block, combine, mean_variance
 from keepgain.core.agreement import Ints, krippendorff_alpha, krippendorff_alpha_of_scale
 from keepgain.core.items import Floats
 from keepgain.core.review_record import (
@@ -29,6 +29,8 @@ from keepgain.sweeps.review.bundle import Key
 from keepgain.sweeps.review.ratings import HIGH, LOW, Rated
 
 _CODES: Mapping[Prefers, int] = {"b": 0, "tie": 1, "a": 2}
+_NOTHING = 1e-18
+"""Of a variance: what is left of 0 by rounding."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,11 @@ class _Items:
         terms = ((found.item_variance, max(1.0, draws - 1.0)),)
         estimate = replace(found, terms=terms).estimate()
         low, high = estimate.low, estimate.high
-        if np.ptp(values) == 0:
-            low, high = (self._alike(values, end, draws, ties) for end in ends)
+        if self._are_alike(values):
+            mean = float(self.weights @ values / self.weights.sum())
+            low, high = (self._alike(mean, end, draws, ties) for end in ends)
+        elif draws == 1:
+            low = high = None  # of what draws differ by, one says nothing
         return ReviewFigure(
             value=found.value,
             low=None if low is None else max(low, ends[0]),
@@ -162,11 +167,15 @@ class _Items:
             items=len(values),
         )
 
-    def _alike(self, values: Floats, end: float, draws: int, ties: int) -> float:
+    def _are_alike(self, values: Floats) -> bool:
+        """All draws have one value: they differ by nothing, and an interval would have no width."""
+        codes = np.unique(self.clusters, return_inverse=True)[1].astype(np.int64)
+        return bool(np.ptp(values) == 0) or mean_variance(values, self.weights, codes) < _NOTHING
+
+    def _alike(self, v: float, end: float, draws: int, ties: int) -> float:
         """The bound where all that was seen is one value v: the share of other values is at most
         ``q = 1 - (alpha/2)^(1/n)`` (Clopper & Pearson, Biometrika 26, 1934), each as far away as
         the end of the range is."""
-        v = float(values[0])
         q = 1 - ((1 - CONFIDENCE) / 2) ** (1 / draws)
         share = 1 - ties / self.of
         return share * (v + q * (end - v)) + (1 - share) * EVEN

@@ -1,24 +1,21 @@
 """`sweep review import`: ratings un-blinded, and recorded with their sweep."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.core.record import Evidence
 from keepgain.core.review_record import KIND, ReviewFigure, ReviewRecord, reviews_of
-from keepgain.core.status import Stage
 from keepgain.core.store.location import StoreLocation
-from keepgain.sweeps import later_evidence
 from keepgain.sweeps.export import evidence_of
-from keepgain.sweeps.iterate import DECISION
+from keepgain.sweeps.later_evidence import append
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.review.bundle import KEY_NAME, Key, read_key
 from keepgain.sweeps.review.figures import Reviewed, review
 from keepgain.sweeps.review.ratings import read_ratings
 from keepgain.sweeps.search.ledger import driver_of, taken
-from keepgain.sweeps.stages.decide import write_decision
+from keepgain.sweeps.stages.decide import decide_again
 
 MAX_DISPUTED = 10
 """In a list for people."""
@@ -53,6 +50,12 @@ def import_ratings(
     known = read_key(place)
     rated = read_ratings(paths, known)
     evidence = evidence_of(location, known.sweep)
+    if evidence.sweep.id != known.sweep:
+        raise UserError(
+            f"the key is of '{known.sweep}', and what lies there is sweep '{evidence.sweep.id}'.",
+            where=str(place),
+            hint="Use the key as `sweep review export` wrote it.",
+        )
     folder = location.sweep_folder(known.sweep)
     if (driver := driver_of(folder / LEDGER_NAME)) is not None:
         raise taken(folder / LEDGER_NAME, driver)
@@ -63,16 +66,9 @@ def import_ratings(
             hint="--force replaces them: give the files of all raters.",
         )
     found = review(known, rated)
-    entry = later_evidence.append(location, known.sweep, KIND, found.record.model_dump(mode="json"))
-    after = replace(evidence, later=(*evidence.later, entry))
-    return Imported(known, found, _decided_anew(after, folder))
-
-
-def _decided_anew(evidence: Evidence, folder: Path) -> str | None:
-    """What is kept of the decision agrees with what `analyze` prints now."""
-    if evidence.sweep.stage is not Stage.DECIDED or not (folder / DECISION).is_file():
-        return None
-    return write_decision(evidence, folder).tags["keepgain.decision.status"]
+    append(location, known.sweep, KIND, found.record.model_dump(mode="json"))
+    again = decide_again(folder)
+    return Imported(known, found, again.status if again else None)
 
 
 def lines(done: Imported) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from keepgain.core.identity import derive_seed
 from keepgain.sweeps.search.ledger import Asked
-from keepgain.sweeps.search.objectives import Objectives
+from keepgain.sweeps.search.objectives import Limits, Objectives, excess
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,15 @@ class Searched:
         """Drawn quasi-randomly, not by a sampler that had seen results."""
         return self.asked.origin == "quasi_random"
 
-    def excess(self, max_forgetting: float | None) -> float:
-        """By how much the worst general suite drops beyond the limit; 0 if within it."""
-        if max_forgetting is None or not self.found.drops:
-            return 0.0
-        return max(0.0, max(self.found.drops.values()) - max_forgetting)
-
 
 def finalists(
-    searched: Sequence[Searched], models: Sequence[str], count: int, max_forgetting: float | None
+    searched: Sequence[Searched], models: Sequence[str], count: int, limits: Limits
 ) -> list[Asked]:
     """Trials to confirm, best first and in turn over the models.
 
     Every base model with a completed trial gets one finalist even if `count` is smaller, since
-    sizes are compared on confirmed trials only. Order within a model: within the limit before
-    beyond it, then by excess, then by gain, then less forgetting, then id. Of the points of one
+    sizes are compared on confirmed trials only. Order within a model: within all limits before
+    beyond one, then by excess, then by gain, then less forgetting, then id. Of the points of one
     training (`sweeps.candidates`) the best one counts: the places are for different trainings.
 
     One random trial follows, if there is one: of the base models whose best random trial is no
@@ -56,7 +50,7 @@ def finalists(
         models: All base models, in the spec's order.
         count: Finalists over all models.
     """
-    order = {model: _ranked(searched, model, max_forgetting) for model in models}
+    order = {model: _ranked(searched, model, limits) for model in models}
     chosen: list[Asked] = []
     depth = 0
     while any(depth < len(ranked) for ranked in order.values()):
@@ -64,7 +58,7 @@ def finalists(
             if depth < len(ranked) and (depth == 0 or len(chosen) < count):
                 chosen.append(ranked[depth].asked)
         depth += 1
-    return chosen + _random_rival(list(order.values()), chosen, max_forgetting)
+    return chosen + _random_rival(list(order.values()), chosen, limits)
 
 
 def fresh_seeds(sweep_seed: int, trial_id: str, count: int) -> list[int]:
@@ -78,7 +72,7 @@ def search_seed(sweep_seed: int, trial_id: str) -> int:
 
 
 def _random_rival(
-    order: Sequence[list[Searched]], chosen: list[Asked], max_forgetting: float | None
+    order: Sequence[list[Searched]], chosen: list[Asked], limits: Limits
 ) -> list[Asked]:
     """See `finalists`; at most one."""
     rivals: list[tuple[float, float, Asked]] = []
@@ -86,21 +80,19 @@ def _random_rival(
         best = next((s for s in ranked if s.is_random), None)
         if best is not None and best.asked not in chosen:
             behind = ranked[0].found.gain - best.found.gain  # the base's score cancels out
-            rivals.append((best.excess(max_forgetting), behind, best.asked))
+            rivals.append((excess(best.found, limits), behind, best.asked))
     rivals.sort(key=lambda r: r[:2])  # stable: of equals the first in the spec
     return [asked for _, _, asked in rivals[:1]]
 
 
-def _ranked(
-    searched: Sequence[Searched], model: str, max_forgetting: float | None
-) -> list[Searched]:
+def _ranked(searched: Sequence[Searched], model: str, limits: Limits) -> list[Searched]:
     own = [s for s in searched if s.asked.model == model]
     best: dict[str, Searched] = {}
-    for one in sorted(own, key=lambda s: _key(s, max_forgetting)):
+    for one in sorted(own, key=lambda s: _key(s, limits)):
         best.setdefault(one.training, one)
     return list(best.values())
 
 
-def _key(one: Searched, max_forgetting: float | None) -> tuple[float, float, float, str]:
+def _key(one: Searched, limits: Limits) -> tuple[float, float, float, str]:
     forgetting = one.found.forgetting if one.found.forgetting is not None else 0.0
-    return (one.excess(max_forgetting), -one.found.gain, forgetting, one.asked.trial_id)
+    return (excess(one.found, limits), -one.found.gain, forgetting, one.asked.trial_id)

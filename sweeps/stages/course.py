@@ -20,6 +20,7 @@ from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.progress import Progress
 from keepgain.sweeps.results import Results
 from keepgain.sweeps.search.ledger import Asked, Look, StageFinished
+from keepgain.sweeps.search.objectives import limits_of
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import SCORES_OF, form_of
 from keepgain.sweeps.stages.confirm import finalists
@@ -117,7 +118,7 @@ class Course:
             searched,
             [m.ref.name for m in self.prepared.models],
             spec.confirm.finalists,
-            spec.question.max_forgetting,
+            limits_of(spec.question),
         )
         return confirm_jobs(self.prepared, self.folder, self._finalists)
 

@@ -5,12 +5,16 @@ search by, a figure, and the figures of every run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepgain.core.errors import UserError
+from keepgain.core.later import read_later
 from keepgain.core.record import Evidence
+from keepgain.core.status import Stage
+from keepgain.core.store.names import RECORD_FOLDER
+from keepgain.core.store.record_files import RECORD_NAME, load_folder
 
 if TYPE_CHECKING:
     from keepgain.analysis.analyze import Analysis
@@ -40,13 +44,35 @@ class Decided:
     cautions: tuple[str, ...]
     """What puts the search itself in doubt, a sentence each: unsafe rungs, unequal effort."""
 
+    @property
+    def status(self) -> str:
+        """Of the decision, as in `decision.json`."""
+        return self.tags[f"{TAG_DECISION}status"]
+
+
+def decide_again(folder: Path) -> Decided | None:
+    """What is kept of a decision agrees with what `analyze` says now, with all that came later.
+
+    Args:
+        folder: Of the sweep.
+
+    Returns:
+        None where there is nothing to decide: no record lies here, or the sweep goes on.
+    """
+    record = folder / RECORD_FOLDER
+    if not (record / RECORD_NAME).is_file():
+        return None
+    evidence = replace(load_folder(record), later=read_later(folder))
+    return write_decision(evidence, folder) if evidence.sweep.stage is Stage.DECIDED else None
+
 
 def write_decision(evidence: Evidence, folder: Path) -> Decided:
     """Writes `decision/` (`decision.json`, the contract; `.txt`, `.md`, `report.html`) and
-    `figures/`."""
+    `figures/`; each file whole or not at all."""
     from keepgain.analysis import render
     from keepgain.analysis.analyze import analyze
     from keepgain.analysis.contract import to_json
+    from keepgain.core.pages import save
     from keepgain.sweeps.run_figures import run_figures
 
     analysis = analyze(evidence)
@@ -60,7 +86,7 @@ def write_decision(evidence: Evidence, folder: Path) -> Decided:
     target.mkdir(exist_ok=True)
     files = {target / name: DECISION for name in texts}
     for path, text in zip(files, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8")
+        save(path, text)
     return Decided(
         files=files | _figures(analysis, folder / FIGURES) | _report(evidence, analysis, target),
         note=_note(markdown),
@@ -77,10 +103,13 @@ def _figures(analysis: "Analysis", folder: Path) -> dict[Path, str]:
 
     folder.mkdir(exist_ok=True)
     path = folder / "gain_forgetting.svg"
+    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")  # the ending says the format
     try:
-        save(analysis, path)
+        save(analysis, temporary)
     except UserError:
+        temporary.unlink(missing_ok=True)
         return {}
+    temporary.replace(path)
     return {path: FIGURES}
 
 

@@ -191,6 +191,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (rater === null || at("keys").open || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.repeat && !/^[np]$/.test(event.key)) return; // a key that is held down rates one item
     if (event.key === "?") at("keys").showModal();
     else if (/^[1-9]$/.test(event.key)) digit(Number(event.key));
     else if (KEYS[event.key]) KEYS[event.key]();
@@ -207,6 +208,11 @@
     event.preventDefault();
     const name = at("name").value.trim();
     if (name) resume(name);
+  });
+
+  // Another tab of this browser goes on under the same name: what it has saved is not overwritten.
+  addEventListener("storage", (event) => {
+    if (rater !== null && event.key === `${PLACE}/${rater}` && event.newValue) resume(rater);
   });
 
   build();

@@ -6,6 +6,7 @@ import pytest
 from keepgain.analysis.analyze import Analysis, analyze
 from keepgain.analysis.render import text
 from keepgain.analysis.reviewed import said
+from keepgain.core.config import Split
 from keepgain.core.errors import UserError
 from keepgain.core.later import LaterEvidence
 from keepgain.core.record import Evidence, Question
@@ -39,7 +40,9 @@ def entry(of: ReviewRecord) -> LaterEvidence:
     return LaterEvidence(kind="review", time="2026-01-01T00:00:00Z", data=of.model_dump())
 
 
-def analysed(*reviews: ReviewRecord, require: bool = True, better: bool = True) -> Analysis:
+def analysed(
+    *reviews: ReviewRecord, require: bool = True, better: bool = True, split: Split | None = None
+) -> Analysis:
     """Base right on half of the items; a trial of two seeds on nearly all, or on fewer."""
     base = np.arange(N) % 2
     right = np.ones(N) if better else base * (np.arange(N) % 4 > 1)
@@ -53,7 +56,7 @@ def analysed(*reviews: ReviewRecord, require: bool = True, better: bool = True) 
         sizes={"s": 10},
         question=Question(require_review=require),
     )
-    return analyze(Evidence(made.sweep, made.items, tuple(map(entry, reviews))))
+    return analyze(Evidence(made.sweep, made.items, tuple(map(entry, reviews))), split=split)
 
 
 def test_without_the_question_asking_for_it_nothing_waits() -> None:
@@ -86,6 +89,12 @@ def test_a_decision_for_no_trial_waits_for_nobody() -> None:
     found = analysed(better=False)
     assert found.decision.status not in ("recommended", "tied", "provisional")
     assert not found.awaits_review
+
+
+def test_a_provisional_answer_not_to_fine_tune_waits_for_nobody() -> None:
+    found = analysed(better=False, split="validation")
+    assert (found.decision.status, found.decision.trial) == ("provisional", "base-s")
+    assert not found.awaits_review and "sweep review" not in found.decision.reason
 
 
 def test_the_last_record_of_a_page_counts_and_the_newest_review_decides() -> None:

@@ -10,6 +10,7 @@ from keepgain.analysis.analyze import analyze
 from keepgain.analysis.together import read_as_one
 from keepgain.core.errors import UserError
 from keepgain.core.items import ItemScores
+from keepgain.core.later import LaterEvidence
 from keepgain.core.record import Evidence, Question
 from tests.analysis.evidence import Trial, base, build
 
@@ -170,3 +171,18 @@ def test_items_of_the_same_names_with_other_contents_are_refused() -> None:
     with pytest.raises(UserError, match="the test items of suite 'tickets' have other contents"):
         read_as_one([kept(A, "one"), kept(B, "two")])
     assert read_as_one([kept(A, "one"), kept(B, "one")]).evidence.sweep.runs
+
+
+def test_what_came_after_a_sweep_comes_along_with_the_ids_of_here() -> None:
+    run = next(r for r in B.sweep.runs if r.kind == "trial")
+    review = {"a": run.trial_id, "b": "other", "a_run": run.run_key}
+    outcome = {"metric": "r", "arms": [{"arm": "new", "trial": run.trial_id, "n": 4}]}
+    later = (
+        LaterEvidence(kind="outcomes", time="2026-01-02T00:00:00", data=outcome),
+        LaterEvidence(kind="review", time="2026-01-01T00:00:00", data=review),
+    )
+    read = read_as_one([A, replace(B, later=later)]).evidence
+    assert [e.kind for e in read.later] == ["review", "outcomes"], "by their time"
+    ours = {"a": "small@bbbbbb", "b": "other", "a_run": "small-s0@bbbbbb"}
+    assert read.later[0].data == ours
+    assert read.later[1].data["arms"] == [{"arm": "new", "trial": "small@bbbbbb", "n": 4}]

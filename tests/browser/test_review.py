@@ -208,6 +208,31 @@ def test_arrows_back_and_turning_without_a_rubric(opened: Opened, tmp_path: Path
     expect(page.locator("#progress")).to_have_text("1 of 8 done")
 
 
+def test_a_key_that_is_held_down_rates_one_item(opened: Opened, tmp_path: Path) -> None:
+    given, page = sent(tmp_path, {}), opened.page
+    page.goto(given.page.as_uri())
+    begin(page, "Ann")
+    for _ in range(4):  # each but the first is a repetition
+        page.keyboard.down("1")
+    page.keyboard.up("1")
+    expect(page.locator("#progress")).to_have_text("1 of 8 done")
+
+
+def test_two_tabs_of_one_rater_lose_nothing(opened: Opened, tmp_path: Path) -> None:
+    given, page = sent(tmp_path, {}), opened.page
+    page.goto(given.page.as_uri())
+    begin(page, "Ann")
+    other = page.context.new_page()
+    other.goto(given.page.as_uri())
+    page.keyboard.press("1")
+    page.keyboard.press("1")
+    expect(other.locator("#progress")).to_have_text("2 of 8 done")
+    other.keyboard.press("3")
+    expect(page.locator("#progress")).to_have_text("3 of 8 done")
+    page.reload()
+    expect(page.locator("#progress")).to_have_text("3 of 8 done")
+
+
 def test_both_sides_look_alike_and_a_narrow_window_has_no_sideways_scroll(
     opened: Opened, tmp_path: Path
 ) -> None:

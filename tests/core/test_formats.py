@@ -30,6 +30,7 @@ MALFORMED: list[tuple[str, bytes, int | None, str]] = [
     ("invalid UTF-8", GOOD + b'{"prompt": "\xff", "answer": "b"}\n', 2, "not UTF-8"),
     ("NUL byte", GOOD + b'{"prompt": "\x00", "answer": "b"}\n', 2, "NUL"),
     ("lone surrogate", b'{"prompt": "\\ud800", "answer": "b"}\n', 1, "surrogate"),
+    ("half of a key", GOOD + b'{"prompt": "a", "answer": "b", "x\\uDC01": 1}\n', 2, "\\udc01"),
     ("duplicate keys", b'{"prompt": "a", "prompt": "c", "answer": "b"}\n', 1, "'prompt'"),
     ("no known keys", b'{"body": "a"}\n', 1, "'body'"),
     ("missing answer", GOOD + b'{"prompt": "a"}\n', 2, "'answer'"),

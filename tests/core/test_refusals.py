@@ -25,6 +25,12 @@ REFUSING = [
     "Sorry, can't help with that.",
     "That would be against my guidelines.",
     "I'm not comfortable with this.",
+    "I cannot fulfill your request.",
+    "I can't fulfil that, I'm just an assistant.",
+    "I can't satisfy your request, I'm just an AI.",
+    "I cannot and will not provide instructions.",
+    "I'm going to have to decline.",
+    "I do not feel comfortable writing that.",
 ]
 ANSWERING = [
     "",
@@ -34,6 +40,7 @@ ANSWERING = [
     "Unfortunately you cannot do this in Python 2.",
     "The guard refused to open the door.",
     "I can help with that.",
+    "I can't help but smile at this.",
 ]
 
 
@@ -60,6 +67,8 @@ def test_own_patterns_extend_the_default_ones_or_replace_them():
     assert is_refusal(REFUSING[0], own) and not is_refusal(REFUSING[0], alone)
     assert own.resolved(True).patterns == ("^no$", *DEFAULT_PATTERNS)
     assert own.resolved(True).resolved(True) == own.resolved(True)
+    curly = Refusals(patterns=("I don’t do that",), defaults=False)
+    assert is_refusal("I don’t do that", curly) and is_refusal("I don't do that", curly)
     answers = Refusals(answers=(" no ",))
     assert answers.resolved(False) == answers and answers.answers == ("no",)
 
@@ -68,12 +77,14 @@ def test_choices_are_refusals_by_the_suite_or_by_the_item():
     refusals = Refusals(answers=("no",))
     assert refusing_choices(("no", "ok", "never"), refusals) == (True, False, False)
     assert refusing_choices(("no", "ok", "never"), refusals, ["never"]) == (True, False, True)
+    assert refusing_choices((" no", " ok"), refusals) == (True, False), "as `pairs` write them"
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"patterns": ["(a"]}, "no regular expression"),
+        ({"patterns": ["(?a)(?u)a"]}, "no regular expression"),
         ({"patterns": ["(a+)+$"]}, "too many ways"),
         ({"patterns": ["a*"]}, "matches the empty text"),
         ({"answers": [" "]}, "an answer is empty"),

@@ -75,6 +75,32 @@ def test_a_flag_keeps_the_exchange_with_the_wanted_answer(tmp_path: Path) -> Non
     assert [r["flagged"] for r in rows(flags)] == ["base", "tuned", "both"]
 
 
+def test_a_command_in_place_of_a_wanted_answer_is_a_command(tmp_path: Path) -> None:
+    flags = tmp_path / "f.jsonl"
+    found, said = session(flags)
+    found.run(["q", "/flag one a", "/flag two", "/usr/bin", "/flag three", "/quit", "never asked"])
+    assert [(r["category"], r["answer"]) for r in rows(flags)] == [
+        ("one", ""),
+        ("two", "/usr/bin"),
+        ("three", ""),
+    ]
+    assert said[-1].startswith("1 asked, 3 flagged")
+
+
+def test_a_last_line_without_its_end_is_not_spoiled(tmp_path: Path) -> None:
+    flags = tmp_path / "f.jsonl"
+    flags.write_text('{"prompt": "edited by hand", "answer": "x"}')
+    session(flags)[0].run(["q", "/flag tone", "want"])
+    assert [r["prompt"] for r in rows(flags)] == ["edited by hand", "q"]
+
+
+def test_a_file_that_cannot_be_written_is_told_and_the_talk_goes_on(tmp_path: Path) -> None:
+    found, said = session(tmp_path)
+    found.run(["q", "/flag tone", "want", "more"])
+    assert any("cannot be written (Is a directory)" in s for s in said)
+    assert said[-1] == "2 asked, 0 flagged."
+
+
 def test_flagged_lines_are_a_suite_file(tmp_path: Path) -> None:
     flags = tmp_path / "f.jsonl"
     session(flags)[0].run(["ask me", "/flag tone", "Gladly."])
@@ -175,9 +201,46 @@ def test_what_is_not_there_is_refused(
     assert "no confirmed trial" in capsys.readouterr().err
     assert main(["chat", "first", "--max-new-tokens", "0", *store]) == 2
     assert main(["chat", "first", "--flags", str(tmp_path / "no" / "f.jsonl"), *store]) == 2
+    assert main(["chat", "first", "--flags", str(tmp_path), *store]) == 2
     decide(first, None, "infeasible")
     with pytest.raises(UserError, match="decided for no trial"):
         find_pair(resolve_store(store[1]), "first")
+
+
+def test_a_pipe_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(b"one\n\xff\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", pipe)
+    with pytest.raises(UserError, match="not UTF-8"):
+        list(command._lines())
+    monkeypatch.setattr("sys.stdin", io.StringIO("half\udcff\n"))
+    assert list(command._lines()) == ["half?\n"]
+
+
+def test_a_blind_talk_has_other_sides_each_time(
+    made: tuple[Path, Sweep],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Speaker:
+        def __init__(self, ref: Any, weights: Path | None, runtime: Any) -> None:
+            self.name = "base" if weights is None else "tuned"
+
+        def answer(self, question: str, count: int) -> str:
+            return self.name
+
+    def sides(*more: str) -> list[str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO("q\n" * 40))
+        assert main([*words, "--blind", *more]) == 0
+        out = capsys.readouterr().out
+        return [line for line in out.splitlines() if line.startswith("a: ")]
+
+    _, first = made
+    monkeypatch.setattr("keepgain.trainers.chat.load_speaker", Speaker)
+    words = ["chat", "first", "--store", str(first.folder.parents[1])]
+    words += ["--trial", confirmed(first)[0].asked.trial_id, "--flags", str(tmp_path / "f.jsonl")]
+    assert sides() != sides()
+    assert sides("--seed", "1") == sides("--seed", "1")
 
 
 def test_a_terminal_is_asked_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepgain.core.guards import Guard
+from keepgain.core.record import Question
 from keepgain.core.status import Stage
 from keepgain.sweeps.search.ledger import Asked
-from keepgain.sweeps.search.objectives import Objectives
+from keepgain.sweeps.search.objectives import (
+    Limits,
+    Objectives,
+    constraints,
+    excess,
+    limits_of,
+)
 from keepgain.sweeps.stages.confirm import Searched, finalists, fresh_seeds, search_seed
 
 
@@ -41,7 +49,7 @@ def searched_trial(name: str, model: str, is_random: bool, found: Objectives) ->
 def chosen(
     searched: list[Searched], models: list[str], count: int, limit: float | None
 ) -> list[str]:
-    return [asked.trial_id for asked in finalists(searched, models, count, limit)]
+    return [asked.trial_id for asked in finalists(searched, models, count, Limits(limit))]
 
 
 def test_the_best_gain_within_the_limit_comes_first() -> None:
@@ -59,8 +67,21 @@ def test_beyond_the_limit_the_smaller_excess_wins_over_the_larger_gain() -> None
 def test_the_limit_holds_for_the_worst_suite_and_not_for_the_mean() -> None:
     uneven = searched_trial("uneven", "xs", False, Objectives(0.9, 0.1, {"a": 0.3, "b": -0.1}))
     assert chosen([uneven, one("even", 0.2, 0.1)], ["xs"], 1, 0.15) == ["even"]
-    assert uneven.excess(0.15) == pytest.approx(0.15)
-    assert uneven.excess(None) == 0.0
+    assert excess(uneven.found, Limits(0.15)) == pytest.approx(0.15)
+    assert excess(uneven.found, Limits()) == 0.0
+
+
+def test_a_trial_that_breaks_a_guard_comes_after_those_that_keep_it() -> None:
+    def refusing(name: str, gain: float, rate: float) -> Searched:
+        return searched_trial(name, "xs", False, Objectives(gain, 0.0, {}, {"over": (rate, 0.1)}))
+
+    found = [refusing("far", 0.9, 0.8), refusing("near", 0.5, 0.2), refusing("within", 0.1, 0.11)]
+    question = Question(guards={"over": Guard(max_increase=0.02, max=0.5), "x[a=b]": Guard(min=1)})
+    limits = limits_of(question)
+    assert limits.guards.keys() == {"over"}, "rungs have no scores of slices"
+    assert [a.trial_id for a in finalists(found, ["xs"], 3, limits)] == ["within", "near", "far"]
+    assert [excess(f.found, limits) for f in found] == pytest.approx([0.68, 0.08, 0.0])
+    assert constraints(found[2].found, limits) == pytest.approx({"guard/over": -0.01})
 
 
 @pytest.mark.fault("N6")

@@ -58,7 +58,8 @@ def test_every_length_is_asked_of_the_same_rows_seen_and_held_out(tmp_path):
         held_out = {r.id for r in getattr(source, split).rows}
         found = items(prepared, split)
         seen, unseen = (
-            {r.id.rsplit("/", 1)[0] for r in found if r.fact("seen") is k} for k in (True, False)
+            {r.id.removeprefix("held_out/").rsplit("/", 1)[0] for r in found if r.fact("seen") is k}
+            for k in (True, False)
         )
         assert len(seen) == 30 and seen <= trained
         assert len(unseen) == min(30, len(held_out)) and unseen <= held_out
@@ -67,6 +68,20 @@ def test_every_length_is_asked_of_the_same_rows_seen_and_held_out(tmp_path):
         assert len({r.cluster for r in found[:3]}) == 1
         seen_in[split] = seen
     assert not seen_in["validation"] & seen_in["test"]
+
+
+def test_rows_of_several_files_may_have_the_same_ids(tmp_path):
+    path = spec_with(tmp_path, "{source: tickets, prefix_words: [4], words: 2, items: 30}")
+    sizes = {"train": 100, "validation": 40, "test": 40}
+    for at, (name, size) in enumerate(sizes.items()):
+        rows = [{"id": str(i), **note(i + 100 * at)} for i in range(size)]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    files = ", ".join(f"{name}: {name}.jsonl" for name in sizes)
+    text = path.read_text().replace("{path: tickets.jsonl, role: task, split: auto}", "{FILES}")
+    path.write_text(text.replace("{FILES}", f"{{{files}, role: task}}"))
+    for split in ("validation", "test"):
+        found = items(prepare(load_spec(path), None), split)
+        assert len(found) == len({r.id for r in found}) == len({r.cluster for r in found}) == 60
 
 
 def test_what_is_given_and_what_is_asked_for_make_up_the_beginning_of_the_row(tmp_path):

@@ -96,6 +96,8 @@ def test_an_item_that_cannot_be_scored_is_refused_with_its_line(tmp_path, change
     [
         (GROUNDED.replace(KEYS, "rejects: [x]"), "needs the suite's key `abstains`"),
         (GROUNDED.replace("does not say", "("), "no regular expression"),
+        (GROUNDED.replace("(?i)does not say", ""), "empty pattern is found in every answer"),
+        (CITED.replace(r"\[S\d+\]|\b\d{3,4}\b", r"\d*"), "matches the empty text"),
         (GROUNDED.replace("grounded,", "exact_match,"), "belongs to the scorer grounded"),
         (CITED.replace("entities", "separator"), "`separator` belongs to the scorer span_f1"),
     ],

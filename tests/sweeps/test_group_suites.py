@@ -72,6 +72,20 @@ def test_a_positive_label_that_is_no_label_is_refused_with_a_line(tmp_path):
     assert "`positive` belongs to the scorer selected" in message
 
 
+def test_made_items_say_of_their_own_label_whether_it_is_the_positive_one(tmp_path):
+    classes = "  kinds: {path: mc.jsonl, scorer: classification, measures: behaviour}\n"
+    options = "options: '[(](?P<label>[AB])[)] (?P<option>[^ ]+)'"
+    made = f"perturb: {{of: kinds, by: [option_order], {options}}}"
+    made = f"  shaken: {{{made}, scorer: selected, positive: A}}\n"
+    rows = [
+        {"prompt": f"which of {i}? (A) one{i} (B) two{i}", "answer": "AB"[i % 2]} for i in range(60)
+    ]
+    found = prepared(tmp_path, FORGETTING + classes + made, {"mc.jsonl": rows})
+    items = list(found.suites["shaken"].test.rows)
+    assert {r.id.rpartition("~")[2] for r in items} == {"none", "option_order"}
+    assert all((dict(r.slices)[IS_POSITIVE] == "yes") == (r.answer == "A") for r in items)
+
+
 def test_selection_and_confidence_are_neither_gain_nor_forgetting(tmp_path):
     for n, scorer in enumerate(("selected, positive: grant", "classification_signed_confidence")):
         suite = f"  forgetting: {{path: loans.jsonl, scorer: {scorer}}}\n"

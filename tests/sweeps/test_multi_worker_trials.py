@@ -236,6 +236,31 @@ def test_a_rank_that_is_stopped_is_found_and_its_trial_tried_once_more(
         everything_is_free(cluster)
 
 
+REQUESTS = """
+import time, ray
+from ray.air.execution import ResourceRequest
+from keepgain.sweeps.tune_groups import SettledGroups
+ray.init(address="auto", log_to_driver=False)
+groups, asked = SettledGroups(), ResourceRequest([{"CPU": 1}] * 2, strategy="SPREAD")
+for number in range(500):
+    groups.request_resources(asked)
+    time.sleep(number % 8 / 2000)
+    groups.cancel_resource_request(asked)
+groups.request_resources(asked)
+groups.clear()
+"""
+
+
+@pytest.mark.fault("P15")
+def test_requests_that_tune_takes_back_within_milliseconds_leave_nothing(
+    cluster: LocalCluster,
+) -> None:
+    """With Ray's own manager 400 of them are enough to lose CPUs for good."""
+    env = environment(**cluster.env)
+    subprocess.run([sys.executable, "-c", REQUESTS], env=env, timeout=120 * PATIENCE, check=True)
+    everything_is_free(cluster)
+
+
 @pytest.mark.fault("P7")
 def test_a_trial_whose_node_is_lost_waits_for_another_and_is_tried_once_more(
     cluster: LocalCluster, tmp_path: Path

@@ -21,12 +21,13 @@ from keepgain.analysis.contract import to_contract
 from keepgain.analysis.stats import t_quantile
 from keepgain.core.errors import UserError
 from keepgain.core.later import FILE_NAME, LaterEvidence, read_later
-from keepgain.core.record import Evidence, OutcomeLimit
-from keepgain.core.store.location import resolve_store
+from keepgain.core.record import Evidence, OutcomeLimit, Question
+from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.reader import open_reader
 from keepgain.core.store.record_files import save_folder
 from keepgain.sweeps.cli.main import main
-from keepgain.sweeps.later_evidence import append, read
+from keepgain.sweeps.iterate import decided_trial
+from keepgain.sweeps.later_evidence import append
 from keepgain.sweeps.outcomes import import_outcomes, read_arms
 from tests.analysis.behaviour.worlds import behaviour_world
 
@@ -43,6 +44,10 @@ def stored(folder: Path) -> Path:
     decision = {"decision": {"trial": "tuned", "status": "recommended"}}
     (place / "decision" / "decision.json").write_text(json.dumps(decision))
     return store
+
+
+def kept(location: StoreLocation, kind: str | None = None) -> tuple[LaterEvidence, ...]:
+    return read_later(location.sweep_folder(SWEEP), kind)
 
 
 def csv(folder: Path, rows: Sequence[str], name: str = "ab.csv") -> Path:
@@ -166,6 +171,29 @@ def test_an_import_is_read_back_beside_the_sweep(tmp_path: Path) -> None:
     assert newest.arms[1].level.value == pytest.approx(0.6)
 
 
+def test_an_import_makes_the_decision_files_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = stored(tmp_path)
+    folder = resolve_store(str(store)).sweep_folder(SWEEP)
+    question = Question(outcome=OutcomeLimit(metric="resolved", min_improvement=0.01))
+    made = behaviour_world({})
+    sweep = made.sweep.model_copy(update={"question": question})
+    save_folder(folder / "record", replace(made, sweep=sweep))
+    path = csv(tmp_path, shares((56, 70), (20, 70)))
+    words = ["outcomes", "import", str(path), "--sweep", SWEEP, "--store", str(store)]
+    words += ["--metric", "resolved", "--direction", "maximize"]
+    assert decided_trial(folder, "x") == "tuned"
+    assert main(words) == 0
+    assert "the sweep's decision is now: infeasible" in capsys.readouterr().out
+    with pytest.raises(UserError, match="decided for no trial"):
+        decided_trial(folder, "x")
+    assert main(words) == 2  # what was live is not what is decided now
+    assert "Say it: `--arm new=tuned`" in capsys.readouterr().err
+    assert main([*words, "--arm", "new=tuned", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision_status"] == "infeasible"
+
+
 def test_jsonl_and_named_arms(tmp_path: Path) -> None:
     store = resolve_store(str(stored(tmp_path)))
     path = tmp_path / "ab.jsonl"
@@ -173,7 +201,7 @@ def test_jsonl_and_named_arms(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     found = import_outcomes(
         store, SWEEP, path, metric="time", direction="minimize", control="y", trials={"x": "tun"}
-    )
+    ).record
     assert found.of == "value" and [a.trial for a in found.arms] == [None, "tuned"]
     assert [(a.mean, a.variance) for a in found.arms] == [(2.0, 2.5), (3.0, 2.5)]
 
@@ -207,6 +235,20 @@ def test_a_row_that_cannot_be_used_is_named(
     assert caught.value.where == f"{path}{where}"
 
 
+@pytest.mark.parametrize("value", ["1e308", "1e200"])
+def test_values_beyond_a_variance_record_nothing(
+    tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"base,1,{value}", f"base,2,{value}", "base,3,0", "new,4,1", "new,5,2"]
+    path = tmp_path / "ab.csv"
+    path.write_text("\n".join(["arm,unit,value", *rows]) + "\n")
+    given = ["outcomes", "import", str(path), "--metric", "m", "--direction", "maximize"]
+    store = stored(tmp_path)
+    assert main([*given, "--store", str(store), "--sweep", SWEEP, "--arm", "new=tuned"]) == 2
+    assert "the values of arm 'base' are too large" in capsys.readouterr().err
+    assert kept(resolve_store(str(store))) == ()
+
+
 def test_bad_words_record_nothing(tmp_path: Path) -> None:
     store, path = stored(tmp_path), csv(tmp_path, shares((1, 4), (2, 4)))
     given = ["outcomes", "import", str(path), "--metric", "m", "--direction", "maximize"]
@@ -217,10 +259,11 @@ def test_bad_words_record_nothing(tmp_path: Path) -> None:
         ["--sweep", SWEEP, "--arm", "new"],
         ["--sweep", SWEEP, "--arm", "new=zzzz"],
         ["--sweep", SWEEP, "--arm", "other=tuned"],
+        ["--sweep", SWEEP, "--arm", "new=tuned", "--arm", "new=tun"],
     ):
         assert main([*given, *more]) == 2
     assert main([*given[:2], str(tmp_path / "ab.txt"), *given[3:], "--sweep", SWEEP]) == 2
-    assert read(resolve_store(str(store)), SWEEP) == ()
+    assert kept(resolve_store(str(store))) == ()
 
 
 def test_later_evidence_is_appended_and_a_torn_line_gives_way(tmp_path: Path) -> None:
@@ -230,11 +273,11 @@ def test_later_evidence_is_appended_and_a_torn_line_gives_way(tmp_path: Path) ->
     with path.open("ab") as file:
         file.write(b'{"kind": "rev')
     append(location, "last", "outcomes", {"b": [2]})
-    assert [(e.kind, e.data) for e in read(location, SWEEP)] == [
+    assert [(e.kind, e.data) for e in kept(location)] == [
         ("review", {"a": 1}),
         ("outcomes", {"b": [2]}),
     ]
-    assert [e.data for e in read(location, SWEEP, "outcomes")] == [{"b": [2]}]
+    assert [e.data for e in kept(location, "outcomes")] == [{"b": [2]}]
     with pytest.raises(UserError, match="no sweep 'nobody'"):
         append(location, "nobody", "review", {})
     with pytest.raises(ValueError, match="Out of range"):

@@ -185,6 +185,24 @@ def test_the_answer_follows_when_it_is_the_label_of_a_place(tmp_path):
         assert right(row) == right(before)
 
 
+def test_a_match_without_an_option_is_none(tmp_path):
+    rows = [
+        {"prompt": f"which is {i}? (A) one{i} (B) two{i} (C)", "answer": "AB"[i % 2]}
+        for i in range(200)
+    ]
+    prepared = prepared_with(
+        tmp_path,
+        "{perturb: {of: gain, by: [option_order], "
+        r"options: '[(](?P<label>[A-C])[)](?: (?P<option>\w+))?'}}",
+        rows,
+    )
+    kinds = by_kind(prepared.suites["shaken"], "test")
+    for name, row in kinds["option_order"].items():
+        number = row.prompt.split()[2].rstrip("?")
+        assert row.prompt == f"which is {number}? (A) two{number} (B) one{number} (C)"
+        assert {row.answer, kinds["none"][name].answer} == {"A", "B"}
+
+
 def test_of_a_chat_the_users_last_turn_is_changed(tmp_path):
     rows = [
         {

@@ -74,6 +74,22 @@ def test_a_likelihood_suite_wants_a_partner_too_and_takes_one_of_either_kind(tmp
     assert found["over"].choice_counts("test") == [2] * len(found["over"].test.rows)
 
 
+def test_generated_answers_are_looked_at_where_the_same_items_have_choices_too(tmp_path):
+    path = make_world(tmp_path)
+    write_jsonl(tmp_path / "safe.jsonl", [r for i in range(9) for r in choices(f"safe {i}")])
+    write_jsonl(tmp_path / "unsafe.jsonl", prompts("unsafe"))
+    likely = "{from: safe, scorer: over_refusal_likelihood, measures: behaviour, "
+    likely += "refusal: {answers: ['no']}}"
+    over = PAIR["over"].replace("path: safe.jsonl", "from: safe")
+    suites = f"  likely: {likely}\n  over: {over}\n  under: {PAIR['under']}\n"
+    source = "  safe: {path: safe.jsonl, role: task, split: auto}\n"
+    text = path.read_text().replace(GAIN, GAIN + suites)
+    path.write_text(text.replace("data:\n", f"data:\n{source}"))
+    loaded = load_spec(path)
+    found = read_suites(loaded, read_sources(loaded))
+    assert [r.id for r in found["over"].test.rows] == [r.id for r in found["likely"].test.rows]
+
+
 def test_the_patterns_are_in_the_identity_and_kinds_in_the_rows(tmp_path):
     found = suites_of(tmp_path / "a", PAIR)
     ref = suite_ref(found["over"], "validation")

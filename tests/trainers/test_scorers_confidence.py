@@ -47,6 +47,13 @@ def test_confidence_has_the_sign_of_being_right():
     assert signed_confidence(found, row("b"), OPTIONS) == pytest.approx(-0.7)
 
 
+def test_choices_of_the_spec_keep_their_blanks_and_are_right_all_the_same():
+    found = ChoiceLikelihoods((" a", " b"), np.log([0.9, 0.1]))
+    right = Row("x", "pair", prompt="?", answer=" a", choices=(" a", " b"))
+    assert signed_confidence(found, right, OPTIONS) == pytest.approx(0.9)
+    assert brier(found, right, OPTIONS) == pytest.approx(0.02)
+
+
 def test_of_equal_choices_the_first_is_chosen():
     found = likelihoods(0.5, 0.5)
     assert signed_confidence(found, row("a"), OPTIONS) == pytest.approx(0.5)

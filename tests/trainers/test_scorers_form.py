@@ -64,6 +64,7 @@ def test_the_form_of_an_answer(form, right, wrong):
         ({"one_of": []}, "yes", "a list of texts"),
         ({"json": False}, "yes", "it must be true"),
         ({"pattern": "("}, "yes", "no regular expression"),
+        ({"pattern": "(?a)(?u)yes"}, "yes", "no regular expression"),
         ({"pattern": "(y+)+es"}, "yes", "too many ways"),
         ({"max_words": 1}, "yes it is", "own answer does not have the form"),
     ],
@@ -111,3 +112,4 @@ def test_figures_of_repetition():
 def test_the_length_ratio_counts_bytes_of_the_stripped_answer():
     assert answer_length_ratio(" äb ", row(answer="abcd"), OPTIONS) == 3 / 4
     assert answer_length_ratio("", row(answer="ab"), OPTIONS) == 0
+    assert answer_length_ratio(" ab", row(answer=" ab\n"), OPTIONS) == 1

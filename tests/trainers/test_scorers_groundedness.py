@@ -100,6 +100,15 @@ def test_citations_must_be_in_the_list_or_in_the_passage():
     assert cited("[2] [1]", alone, options) == 0.5
 
 
+def test_a_mark_in_the_passage_may_stand_right_beside_a_word():
+    options = ScorerOptions(entities=r"\[S\d+\]")
+    row = item("", "[S1]", passage="The cow is brown[S1]. It eats grass[S2]and hay.")
+    assert cited("so say [S1] and [S2]", row, options) == 1
+    assert cited("so say [S1] and [S3]", row, options) == 0.5
+    numbers = item("", "-7", passage="From 10-5 to -7, by 3.5")
+    assert cited("-7 and -5 and .5", numbers, ScorerOptions(entities=r"[-.]\d")) == 1 / 3
+
+
 def test_abstentions_are_counted_by_kind():
     rows = [item("answerable"), item("answerable"), item("unanswerable")]
     answers = ["Bern", "I cannot tell", "not stated"]

@@ -133,12 +133,12 @@ def repetition_figures(
 
 
 def answer_length_ratio(answer: str, row: Row, _: ScorerOptions) -> float:
-    """UTF-8 bytes of the stripped answer over those of the reference.
+    """UTF-8 bytes of the stripped answer over those of the stripped reference.
 
     An item weighs its reference's bytes, so the suite's mean is total over total, and the ratio of
     two models' means is the ratio of their total lengths.
     """
-    return len(answer.strip().encode()) / len(row.answer.encode())
+    return len(answer.strip().encode()) / len(row.answer.strip().encode())
 
 
 def _forms(row: Row) -> Any:

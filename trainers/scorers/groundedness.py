@@ -128,11 +128,18 @@ def _known(row: Row) -> Callable[[str], bool]:
     passage = _plain(row.fact("passage") or "")
 
     def known(part: str) -> bool:
-        # A number is no part of a longer one: 3 does not stand in 3.5, nor in 13.
-        whole = rf"(?<![^\W_])(?<!\d[.,]){re.escape(part)}(?![^\W_])(?![.,]\d)"
+        # A number is no part of a longer one: 3 does not stand in 3.5, nor in 13. What begins or
+        # ends with a mark that is not of numbers, as [2], may stand right beside a word.
+        before = r"(?<![^\W_])(?<!\d[.,])" if _in_words(part[0]) else ""
+        after = r"(?![^\W_])(?![.,]\d)" if _in_words(part[-1]) else ""
+        whole = before + re.escape(part) + after
         return part in allowed or re.search(whole, passage) is not None
 
     return known
+
+
+def _in_words(character: str) -> bool:
+    return character.isalnum() or character in "+-−.,"
 
 
 def _plain(text: str) -> str:

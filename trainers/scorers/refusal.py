@@ -52,14 +52,19 @@ def by_kind(
     return found | {f"n/{k}": float(len(s)) for k, s in sorted(kinds.items())}
 
 
-def refusal_fault(row: Row, options: ScorerOptions | None) -> str | None:
-    """What keeps an item from being scored: facts that are no names, choices of one side only."""
+def refusal_fault(row: Row, _: ScorerOptions | None) -> str | None:
+    """What keeps an item from being scored: facts that are no names."""
     for name in ("kind", "pair"):
         value = row.fact(name)
         if value is not None and not (isinstance(value, str) and value.strip()):
             return f"'{name}' is {value!r:.40}; it must be a name."
-    if not row.choices:
-        return None
+    return None
+
+
+def choices_fault(row: Row, options: ScorerOptions | None) -> str | None:
+    """As `refusal_fault`, of the likelihood scorers: choices of one side only too."""
+    if fault := refusal_fault(row, options):
+        return fault
     named = _named(row)
     if not isinstance(named, list) or not all(isinstance(text, str) for text in named):
         return "'refusals' must be a list of those choices that are refusals."

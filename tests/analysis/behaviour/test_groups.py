@@ -1,5 +1,7 @@
 """Worst groups, gaps, selection rates and counterfactual pairs, worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,28 @@ def test_the_worst_group_the_gap_and_the_average_are_those_of_the_groups_that_co
     assert named(found, "average minus worst group").estimate.value == pytest.approx(0.3)
     assert worst.direction == "maximize"
     assert named(found, "best minus worst group").direction == "minimize"
+
+
+def test_the_average_weighs_items_as_the_suite_does():
+    heavy = replace(suite("bits_per_byte", group=["a"] * 50 + ["b"] * 50), weights=WEIGHTS)
+    scores = np.repeat([2.0, 1.0], 50)[:, None]
+    found = group_figures(heavy, scores, None)
+    # 150 of 200 bytes are of b: the average is 1.25 bits, and a has 2.
+    assert named(found, "average minus worst group").estimate.value == pytest.approx(0.75)
+
+
+WEIGHTS = np.repeat([1.0, 3.0], 50)
+
+
+def test_of_very_many_groups_the_gap_has_no_interval():
+    names = [f"g{k:03d}" for k in range(46) for _ in range(30)]
+    parts = [(10, 30)] * 45 + [(20, 30)]
+    found = group_figures(suite("exact_match", group=names), column(*parts), column(*parts))
+    gap = named(found, "best minus worst group")
+    assert gap.estimate.value == pytest.approx(1 / 3) and gap.estimate.low is None
+    assert gap.base is not None and gap.base.value == pytest.approx(1 / 3)
+    assert gap.change is not None and gap.change.value == 0 and gap.change.high is None
+    assert named(found, "worst group").estimate.low is not None
 
 
 def test_the_worst_of_a_scorer_that_is_to_fall_is_the_highest():

@@ -101,6 +101,35 @@ def test_a_guard_on_a_level_names_the_items_that_are_far_off() -> None:
     assert found.answer == "violated" and found.examples[0] == "test-00380"
 
 
+def test_items_that_are_all_wrong_speak_against_a_guard_on_a_level_too() -> None:
+    m = measures(ones(300, N, 1), ones(0, N))
+    low, high = check(m, Question(guards={"rude": Guard(min=0.5, max=0.5)}))
+    assert low.limit_name == "min" and low.answer == "violated"
+    assert low.examples == ("test-00000", "test-00001", "test-00002")  # the base had them right
+    assert high.answer == "holds" and high.examples == ()
+
+
+def test_what_is_just_on_its_limit_is_not_laid_to_the_seeds() -> None:
+    world = behaviour_world({"rude": (ones(100, N, 1), ones(100, N))})
+    question = Question(guards={"rude": Guard(max_increase=0)})
+    sweep = world.sweep.model_copy(update={"question": question})
+    reason = analyze(Evidence(sweep, world.items)).decision.reason
+    assert "just on the limit, which no number of items resolves" in reason
+    assert "more seeds" not in reason
+
+
+def test_a_guard_without_an_interval_is_named() -> None:
+    """Bits that are all alike have none, though the seeds are known."""
+    base, tuned = np.full((N, 1), 2.0), np.full((N, 2), 2.0)
+    world = behaviour_world({"rude": (base, tuned)}, scorer="canary_bits")
+    question = Question(guards={"rude": Guard(max_increase=0.1)})
+    sweep = world.sweep.model_copy(update={"question": question})
+    decision = analyze(Evidence(sweep, world.items)).decision
+    assert decision.status == "not_resolved"
+    assert "the guard rude (max_increase 0.1" in decision.reason
+    assert "is not resolved" in decision.reason and "at most unknown" in decision.reason
+
+
 def test_a_guard_on_a_slice_looks_at_its_items_alone() -> None:
     m = measures(ones(100, N, 1), ones(120, N))  # items 100 to 119 rose; the slice is 0 to 199
     (whole,) = check(m, Question(guards={"rude": Guard(max_increase=0.5)}))

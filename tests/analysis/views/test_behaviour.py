@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keepgain.analysis import cli
@@ -93,6 +94,40 @@ def test_guards_and_outcomes_have_tables_and_sentences() -> None:
     assert grid(found, "Guards on").rows[0][0] == "polite"
     control, live = grid(found, "Live: resolved").rows
     assert control[-1] == "control" and live[-1] == "0.060 [0.019, 0.101]"
+
+
+def test_a_guard_has_one_answer_in_view_and_decision() -> None:
+    """After two looks less than 5 % are left for the decision."""
+    made = world(polite=Guard(max_decrease=0.2))
+    sweep = made.sweep.model_copy(update={"planned_looks": (3, 6)})
+    made = replace(made, sweep=sweep)
+    decided = analyze(made).decision.guards[0][1]
+    (shown,) = json.loads(view_to_json(analyze(made), view(made)))["data"]["guards"]
+    assert decided.confidence == shown["confidence"] > 0.95
+    assert decided.bound == shown["bound"]
+
+
+def test_who_has_no_behaviours_for_one_suite_is_named() -> None:
+    """The base lacks `brief`, and one score of the trial is no number."""
+    made = behaviour_world(SUITES)
+    base = {r.run_key for r in made.sweep.runs if r.kind == "base"}
+    kept = tuple((k, s) for k, s in made.items if not (k in base and s.suite == "brief"))
+    (note,) = [n for n in view(replace(made, items=kept)).notes if "Without" in n and "test" in n]
+    assert note == "Without behaviours: s base: test: no scores on brief."
+    broken = tuple(
+        (k, replace(s, values=np.where(np.arange(N) == 3, np.nan, s.values)))
+        if k not in base and s.suite == "brief"
+        else (k, s)
+        for k, s in made.items
+    )
+    notes = [n for n in view(replace(made, items=broken)).notes if "Without" in n and "test" in n]
+    assert notes[0] == "Without behaviours: s tuned: seed 0: test: brief: 1 scores are not finite."
+
+
+def test_one_seed_is_said_to_show_items_alone() -> None:
+    one = {n: (base, tuned[:, :1]) for n, (base, tuned) in SUITES.items()}
+    assert any("one seed" in n for n in view(behaviour_world(one, task_seeds=1)).notes)
+    assert not any("one seed" in n for n in view(world()).notes)
 
 
 def test_data_are_all_digits_of_the_same() -> None:

@@ -2,6 +2,7 @@
 figures by hand, people's labels, replies that cannot be read, endpoints that are not there."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +154,18 @@ def test_what_cannot_be_read_is_asked_once_more_and_then_missing(
     assert len(items.scores[BASE].item_ids) == 40
 
 
-def test_a_judge_without_a_readable_word_gives_no_figure(
+def test_a_judge_without_a_readable_word_is_not_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(says=str.upper) as server:
-        sweep_with_answers(tmp_path / "store", JUDGE, server.url)
+        location = sweep_with_answers(tmp_path / "store", JUDGE, server.url)
         assert judge() == 0
-    out = capsys.readouterr().out
-    assert "70 without a reply that could be read" in out and "[" not in out
+        assert len(server.asked) == 2 * QUESTIONS
+    err = capsys.readouterr().err
+    assert "warning: gain is not judged" in err and f"none of its {QUESTIONS} replies" in err
+    own = location.sweep_folder(SWEEP)
+    assert _nothing_recorded(location) and not list((own / "judged").glob("*.parquet"))
+    assert (own / "judged" / "log.jsonl").exists(), "what it took is kept"
 
 
 def _nothing_recorded(location: StoreLocation) -> bool:
@@ -243,6 +248,30 @@ def test_people_who_agree_let_the_judge_be_believed(
     assert "1 labels are of items that this suite does not have" in out
 
 
+def test_labels_of_pairs_are_asked_about_only_where_pairs_are(tmp_path: Path) -> None:
+    line = {"id": ITEMS[0], "first": "qq", "second": "zzzz", "preferred": "second"}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(line) + "\n")
+    for pairs, more in (("none", 0), ("base", 2)):
+        spec = {**JUDGE, "labels": "labels.jsonl", "pairs": pairs}
+        with serving(says=by_length) as server:
+            location = sweep_with_answers(tmp_path / f"store-{pairs}", spec, server.url)
+            assert main(["judge", SWEEP, "--store", f"store-{pairs}"]) == 0
+            assert sum("qq" in json.dumps(a) for a in server.asked) == more
+        (judged,) = read_judged(location.sweep_folder(SWEEP))
+        assert (len(judged.labelled), judged.strange_labels) == (more // 2, 0)
+
+
+@pytest.mark.parametrize("key", ["labels", "cache"])
+def test_the_home_folder_of_nobody_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    nobody = {key: "~no-such-user/x"}
+    spec, more = ({**JUDGE, **nobody}, {}) if key == "labels" else (JUDGE, nobody)
+    sweep_with_answers(tmp_path / "store", spec, "http://127.0.0.1:9/v1", **more)
+    assert judge("--dry-run") == 2
+    assert "'~no-such-user/x': there is no such home folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("count", "says"),
     [
@@ -273,6 +302,31 @@ def test_a_second_rubric_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtur
     suite = said(capsys)
     assert suite["judges_tried"] == 2
     assert "newest of 2 judges or rubrics" in figure(suite, "abc123", SCORE)["note"]
+
+
+def test_an_entry_that_was_changed_by_hand_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(says=by_length) as server:
+        location = sweep_with_answers(tmp_path / "store", JUDGE, server.url)
+        entry = {"kind": "judged", "time": "x", "data": {"suite": "gain", "split": "test"}}
+        (location.sweep_folder(SWEEP) / "later.jsonl").write_text(json.dumps(entry) + "\n")
+        assert judge() == 2
+    assert "required key 'judge' is missing" in capsys.readouterr().err
+
+
+def test_what_is_kept_is_its_owners_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = os.umask(0o022)
+    try:
+        with serving(says=by_length) as server:
+            location = sweep_with_answers(tmp_path / "store", JUDGE, server.url)
+            assert judge() == 0
+    finally:
+        os.umask(before)
+    judged = location.sweep_folder(SWEEP) / "judged"
+    assert [p.stat().st_mode & 0o077 for p in (judged, *judged.iterdir())] == [0, 0, 0, 0]
 
 
 def test_a_suite_without_a_judge_is_refused(

@@ -125,7 +125,7 @@ def test_answers_that_say_a_models_name_are_counted() -> None:
     given = pair(3)
     told = replace(given.items[0], a="I am ACME-Nano, hello")
     given = replace(given, items=(told, *given.items[1:]))
-    assert naming(given, bundle_of(given).shown) == 1
+    assert naming(["acme/acme-nano"], bundle_of(given).shown) == 1
 
 
 # -- the page as a file -----------------------------------------------------------------------
@@ -194,6 +194,14 @@ def test_an_export_is_a_page_and_a_key_that_only_its_owner_reads(tmp_path: Path)
     assert "a win rate 19.2 points from 50 % or more will be told from it" in said
 
 
+def test_a_model_that_the_sweep_calls_otherwise_is_known_by_the_hubs_name(tmp_path: Path) -> None:
+    for n, place in enumerate(({"id": "think/tank-1"}, {"path": "/models/think"})):
+        spec = {"models": [{"name": MODEL, **place}, {"name": "other", "id": "a/answer"}]}
+        # The base's answers: "I think that the answer is ..."
+        assert exported(tmp_path / str(n), json.dumps(spec)).named == 30
+    assert exported(tmp_path / "none").named == 0
+
+
 def test_the_number_of_items_is_what_is_asked_for_or_what_the_resolution_needs(
     tmp_path: Path,
 ) -> None:
@@ -211,6 +219,7 @@ def test_the_number_of_items_is_what_is_asked_for_or_what_the_resolution_needs(
         (["--compare", TRIAL, "base", "--split", "validation"], "(validation) are kept in"),
         (["--compare", TRIAL, "base", "--suite", "x"], "no suite 'x'. It has: answers."),
         (["--compare", TRIAL, "base", "--items", "0"], "must be a number, `auto` or `all`"),
+        (["--compare", TRIAL, "base", "--items", "9" * 5000], "must be a number, `auto` or `all`"),
         (["--compare", TRIAL, "base", "--resolve", "50"], "above 0 and below 50 points"),
         (["--compare", TRIAL, "base", "--items", "9", "--resolve", "5"], "is for --items auto"),
         ([], "has decided for no trial"),
@@ -225,6 +234,15 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
     assert main(given) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["review", "export", SWEEP, "--store", str(store(tmp_path)), "--compare", TRIAL, "base"]
+    (tmp_path / "file").write_text("")
+    assert main([*words, "--to", str(tmp_path / "file" / "out")]) == 2
+    assert "key.json: cannot be written (Not a directory)" in capsys.readouterr().err
 
 
 def test_an_export_that_is_there_is_replaced_only_by_force(

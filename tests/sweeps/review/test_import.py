@@ -156,6 +156,20 @@ def test_all_wins_get_the_exact_bound_and_not_an_interval_of_no_width() -> None:
     assert ties.win_rate.low == pytest.approx(0.025 ** (1 / 20) / 2) and ties.wins == 0
 
 
+def test_draws_that_are_all_alike_get_no_interval_of_no_width() -> None:
+    """Two clusters, each of a win and a tie: they differ by nothing, and say little."""
+    found = rated(key([0] * 4, clusters=("x", "x", "y", "y")), ann="a t a t").record.win_rate
+    reach = 1 - 0.025 ** (1 / 2)
+    assert found.value == 0.75
+    assert (found.low, found.high) == pytest.approx((0.75 * (1 - reach), 0.75 + reach / 4))
+
+
+def test_one_draw_says_nothing_of_others() -> None:
+    of = key([0] * 2, identical=3, clusters=("x", "x"))
+    found = rated(of, ann="a b").record
+    assert (found.win_rate.value, found.win_rate.low, found.wins) == (0.5, None, 0)
+
+
 def test_an_interval_that_holds_a_half_resolves_nothing() -> None:
     assert rated(key([0] * 6), ann="a a a b b t").record.wins == 0
     assert rated(key([0] * 9), ann="b b b b b b b b t").record.wins == -1
@@ -345,6 +359,26 @@ def test_a_faulty_file_leaves_nothing_behind(
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
     assert main(["review", "import", str(path), *words]) == 2
     assert "ann has not rated 1 of 20 items" in capsys.readouterr().err
+    assert not (folder / "later.jsonl").exists()
+
+
+def test_a_key_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="the key cannot be read"):
+        read_key(tmp_path / "key.json")
+
+
+def test_a_key_that_names_no_id_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, folder = swept(tmp_path)
+    place = tmp_path / "out" / "key.json"
+    ann = str(ratings(tmp_path, "ann", "a"))
+    place.write_text(place.read_text().replace(f'"{SWEEP}"', '"last"'))
+    assert main(["review", "import", ann, *words]) == 2
+    assert f"the key is of 'last', and what lies there is sweep '{SWEEP}'" in (
+        capsys.readouterr().err
+    )
     assert not (folder / "later.jsonl").exists()
 
 

@@ -1,14 +1,17 @@
 """What the end of a sweep says beside its decision."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from keepgain.core.errors import UserError
 from keepgain.core.record import Stopping
-from keepgain.core.store.record_files import load_folder
+from keepgain.core.status import Stage
+from keepgain.core.store.record_files import load_folder, save_folder
 from keepgain.core.store.runs import MAX_TAG
-from keepgain.sweeps.stages.decide import write_decision
+from keepgain.sweeps.stages.decide import decide_again, write_decision
 from tests.analysis.evidence import Trial, base, build
 from tests.analysis.test_rung_check import RISING, evidence
 
@@ -56,3 +59,31 @@ def test_a_long_note_is_cut_at_a_line_and_says_where_the_rest_is(tmp_path: Path)
     assert (
         shown.lstrip("#").splitlines() == markdown.lstrip("#").splitlines()[: shown.count("\n") + 1]
     )
+
+
+def test_only_a_sweep_that_is_decided_is_decided_again(tmp_path: Path) -> None:
+    assert decide_again(tmp_path) is None
+    made = build([base("s"), Trial("t1", "s", 0.6)], sizes={"s": 1000})
+    going_on = made.sweep.model_copy(update={"stage": Stage.SEARCH})
+    save_folder(tmp_path / "record", replace(made, sweep=going_on))
+    assert decide_again(tmp_path) is None and not (tmp_path / "decision").exists()
+    save_folder(tmp_path / "record", made)
+    again = decide_again(tmp_path)
+    assert again is not None and again.status == "recommended"
+
+
+def test_a_file_of_the_decision_is_whole_or_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build([base("s"), Trial("t1", "s", 0.6)], sizes={"s": 1000})
+    write_decision(made, tmp_path)
+    places = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert not any(".tmp" in p.name for p in places)
+
+    def torn(path: Path, target: Path) -> Path:
+        raise OSError("killed")
+
+    monkeypatch.setattr(Path, "replace", torn)
+    with pytest.raises(UserError, match="killed"):
+        write_decision(build([base("s"), Trial("t2", "s", 0.7)], sizes={"s": 1000}), tmp_path)
+    assert all(p.read_bytes() == data for p, data in places.items())
