@@ -2,8 +2,9 @@
 
 `losses.json` holds what the runs below gave. On the processor model that it names they must be
 equal bit for bit; elsewhere sums are rounded otherwise, and a relative difference of 1e-4 is
-allowed over these few steps. A change that is meant to change numbers records them again and says
-so in its message:
+allowed over these few steps, of 2e-3 where weights and sums are in bfloat16, whose own step is
+4e-3 (5.4e-4 was seen between two processor models). A change that is meant to change numbers
+records them again and says so in its message:
 
     python -m tests.trainers.test_numerics_guard
 """
@@ -27,6 +28,7 @@ from tests.trainers import tiny
 FILE = Path(__file__).with_name("losses.json")
 ELSEWHERE = 1e-4
 """Relative difference that is allowed on another processor model."""
+ELSEWHERE_BFLOAT16 = 2e-3
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("llama", {}),
@@ -58,7 +60,9 @@ def test_losses_are_what_they_were(tmp_path, request, case):
     if recorded["processor"] == tiny.processor() and recorded["torch"] == torch.__version__:
         assert now == recorded["losses"][case]
     else:
-        assert now == [pytest.approx(p, rel=ELSEWHERE) for p in recorded["losses"][case]]
+        rough = options.get("runtime", Runtime()).dtype == "bfloat16"
+        rel = ELSEWHERE_BFLOAT16 if rough else ELSEWHERE
+        assert now == [pytest.approx(p, rel=rel) for p in recorded["losses"][case]]
 
 
 def main() -> None:
