@@ -126,7 +126,7 @@ def test_results_that_can_no_longer_be_written_fail_trials_and_not_the_record(
     tmp_path: Path,
 ) -> None:
     """The folder of the runs becomes read-only in the middle of one, as a disk with errors does."""
-    spec = write_spec(tmp_path / "user", trials=4, rungs="[1]", failure_rate=0.6)
+    spec = write_spec(tmp_path / "user", trials=4, rungs="[1]", failure_rate=0.2)
     swept = Swept(spec.parent, spec, tmp_path / "store")
     with background(*swept.command, cwd=swept.cwd, log=tmp_path / "log") as driver:
         driver.until("a trial has ended", lambda: bool(reports(swept)))
