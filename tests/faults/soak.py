@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from keepgain.core.status import Stage, TrialStatus
-from keepgain.sweeps.search.ledger import Finished, Rung, read_events
+from keepgain.sweeps.search.ledger import Event, Finished, Rung, read_events
 from keepgain.sweeps.search.replay import replay
 from tests.sweeps.e2e.test_ray_job import ray_head
 from tests.sweeps.e2e.world import kill
@@ -198,16 +198,32 @@ def check(store: Path, trials: int) -> dict[str, Any]:
     events = read_events(ledger)
     runs = replay(events).runs
     rungs = Counter((e.report.run_key, e.report.rung) for e in events if isinstance(e, Rung))
-    ended = Counter(e.run_key for e in events if isinstance(e, Finished) and e.status.is_final)
     search = [r for r in runs.values() if r.asked.stage is Stage.SEARCH]
     return {
         "trials": len(search),
         "asked_for": trials,
         "completed": sum(r.status is TrialStatus.COMPLETED for r in search),
         "reported_twice": sum(n > 1 for n in rungs.values()),
-        "ended_twice": sum(n > 1 for n in ended.values()),
+        "ended_twice": len(ended_twice(events)),
         "open": sum(not r.status.is_final for r in runs.values()),
     }
+
+
+def ended_twice(events: Iterable[Event]) -> set[str]:
+    """Runs with a second end. A failure that a later driver takes back, because it may have passed,
+    has not ended its run; what is completed has ended for good."""
+    ended: dict[str, TrialStatus] = {}
+    twice: set[str] = set()
+    for event in events:
+        if not isinstance(event, Finished):
+            continue
+        before = ended.get(event.run_key)
+        if before is not None and (event.status.is_final or before is TrialStatus.COMPLETED):
+            twice.add(event.run_key)
+        ended.pop(event.run_key, None)
+        if event.status.is_final:
+            ended[event.run_key] = event.status
+    return twice
 
 
 def cost(figures: Path) -> dict[str, Any]:
