@@ -15,7 +15,8 @@ FACTS = (BEGUN, PREFIX_WORDS, SEEN)
 
 
 def reference(row: Row) -> str:
-    """The words that are to come out."""
+    """What the loss is on: the answer, of a plain text all of it. Of an item of extraction these
+    are the words that are to come out."""
     return row.text if row.kind == "text" else row.answer
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError
-from keepgain.core.extraction import BEGUN, PREFIX_WORDS, SEEN
+from keepgain.core.extraction import BEGUN, PREFIX_WORDS, SEEN, reference
 from keepgain.core.rows import Row, RowSpool, facts_of
 from keepgain.sweeps.located import Located, Places
 from keepgain.sweeps.spec_extract import ExtractSpec
@@ -53,13 +53,8 @@ def extraction_items(
 
 def _chosen(rows: Located, asked: ExtractSpec, count: int) -> list[Row]:
     """So many of the rows that are long enough, in the order of their hashes."""
-    long = (row for row in rows.rows if len(_taught(row).split()) >= asked.needed)
+    long = (row for row in rows.rows if len(reference(row).split()) >= asked.needed)
     return heapq.nsmallest(count, long, key=lambda r: hashlib.sha256(r.id.encode()).digest())
-
-
-def _taught(row: Row) -> str:
-    """What the loss is on: the answer; of a plain text all of it."""
-    return row.text if row.kind == "text" else row.answer
 
 
 def _items(asked: ExtractSpec, seen: Sequence[Row], unseen: Sequence[Row], split: Split) -> Located:
@@ -75,7 +70,7 @@ def _items(asked: ExtractSpec, seen: Sequence[Row], unseen: Sequence[Row], split
 
 def _of_row(row: Row, asked: ExtractSpec, seen: bool) -> Iterator[Row]:
     """One item a length: what is given ends, and what is to come out begins, at a word's border."""
-    text = _taught(row)
+    text = reference(row)
     words = list(_WORD.finditer(text))
     # Ids are unique within a file, and held-out rows may stand in another one.
     name = row.id if seen else f"{HELD_OUT}{row.id}"
@@ -93,7 +88,7 @@ def _of_row(row: Row, asked: ExtractSpec, seen: bool) -> Iterator[Row]:
 
 
 def _too_short(asked: ExtractSpec, train: Located, where: str) -> UserError:
-    longest = max((len(_taught(row).split()) for row in train.rows), default=0)
+    longest = max((len(reference(row).split()) for row in train.rows), default=0)
     return UserError(
         f"fewer than two training rows of '{asked.source}' have {asked.needed} words "
         f"({asked.prefix_words[-1]} given and {asked.words} to come out); the longest has "

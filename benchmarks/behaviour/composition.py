@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, shown
+from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, put, shown
 from keepgain.analysis.behaviour.composition import composition_figures
 from keepgain.trainers.process import prepare_libraries
 
@@ -90,10 +90,7 @@ def main() -> None:
         (folder / "practice.jsonl").write_text("".join(lines), encoding="utf-8")
         spec = SPEC.format(quickstart=QUICKSTART, budget=args.budget)
         measured = measure(folder, spec, "s", "both", ARMS, args.seeds)
-    text = "\n".join(table(measured)) + "\n"
-    print(text, end="")
-    if args.write is not None:
-        args.write.write_text(text, encoding="utf-8")
+    put(table(measured), args.write)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, shown
+from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, put, shown
 from keepgain.analysis.behaviour.paired import Named, figure
 from keepgain.trainers.process import prepare_libraries
 
@@ -115,10 +115,7 @@ def main() -> None:
         write(folder)
         spec = SPEC.format(quickstart=QUICKSTART, budget=args.budget)
         measured = measure(folder, spec, "s", "grounded", ARMS, args.seeds)
-    text = "\n".join(table(measured)) + "\n"
-    print(text, end="")
-    if args.write is not None:
-        args.write.write_text(text, encoding="utf-8")
+    put(table(measured), args.write)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trains a tiny base by a spec in several ways and scores one of its suites: what the benchmarks of
 robustness, composition and groundedness share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +90,11 @@ def shown(found: Estimate | None) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:.3f} (no interval)"
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def put(lines: Sequence[str], file: Path | None) -> None:
+    """Prints the lines, and writes them to a file where one is named."""
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if file is not None:
+        file.write_text(text, encoding="utf-8")

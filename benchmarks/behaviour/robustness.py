@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, shown
+from benchmarks.behaviour.made import QUICKSTART, Arms, Measured, measure, put, shown
 from keepgain.analysis.behaviour.robustness import robustness_figures
 from keepgain.trainers.process import prepare_libraries
 
@@ -80,10 +80,7 @@ def main() -> None:
     prepare_libraries()
     with tempfile.TemporaryDirectory() as folder:
         measured = run(Path(folder), args.base, args.seeds, args.budget, args.items)
-    text = "\n".join(table(measured)) + "\n"
-    print(text, end="")
-    if args.write is not None:
-        args.write.write_text(text, encoding="utf-8")
+    put(table(measured), args.write)
 
 
 if __name__ == "__main__":

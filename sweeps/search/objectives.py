@@ -139,7 +139,7 @@ def constraints(found: Objectives, limits: Limits) -> dict[str, float]:
 
 def excess(found: Objectives, limits: Limits) -> float:
     """By how much it is beyond the limit that it breaks most; 0 within all."""
-    return max(0.0, *constraints(found, limits).values(), 0.0)
+    return max((0.0, *constraints(found, limits).values()))
 
 
 def _over(guard: Guard, tuned: float, base: float) -> float:
