@@ -47,7 +47,6 @@ from keepgain.analysis.contract_parts import (
     TrialPart,
     estimate_part,
 )
-from keepgain.analysis.contract_review import ReviewPart, review_part
 from keepgain.analysis.contract_sizes import (
     ChoicePart,
     CurvePart,
@@ -68,6 +67,7 @@ from keepgain.analysis.rung_check import Agreement, RungCheck
 from keepgain.analysis.served import AsServed
 from keepgain.analysis.spending import final_confidence
 from keepgain.core.record import LookRecord
+from keepgain.core.review_record import Review
 from keepgain.core.schema import StrictModel
 
 
@@ -105,7 +105,7 @@ class Contract(StrictModel):
     inference: InferencePart
     looks: list[LookRecord]
     """Of an adaptive confirmation; empty without."""
-    reviews: list[ReviewPart]
+    reviews: list[Review]
     """By people (`sweep review`), oldest first; empty without."""
     excluded: list[ExcludedPart]
 
@@ -194,7 +194,7 @@ def to_contract(analysis: Analysis) -> Contract:
         scaling=scaling_part(analysis),
         inference=inference_part(decision.inference),
         looks=list(sweep.looks),
-        reviews=[review_part(r) for r in analysis.reviews],
+        reviews=[r.summary for r in analysis.reviews],
         excluded=[ExcludedPart(trial=e.trial, reason=e.reason) for e in analysis.excluded],
     )
 

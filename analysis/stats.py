@@ -239,6 +239,19 @@ def combine(
     return _summed(means, variances, _Fixed.of(blocks, seeds, n_seeds))
 
 
+def combine_own_seeds(blocks: Sequence[Block]) -> Uncertain:
+    """The same where only the configuration's own seeds tell of the variance between trainings.
+
+    Args:
+        blocks: Shape [n, S] each. With one seed the interval is that of this model, over items, and
+            the method says so.
+    """
+    seeds = blocks[0].values.shape[1]
+    pooled = pool_seeds([blocks])
+    terms = [] if pooled is None else [(pooled, 1 / seeds)]
+    return combine([b.averaged() for b in blocks], terms, seeds)
+
+
 def combine_columns(
     blocks: Sequence[Block], seeds: Sequence[tuple[SeedVariance | None, float]], n_seeds: int
 ) -> list[Uncertain]:

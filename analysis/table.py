@@ -126,8 +126,9 @@ def build_table(evidence: Evidence, measures: Sequence[Measures] = ("gain", "for
 
     Args:
         evidence: The record with its item scores.
-        measures: Of the suites that are wanted; a run that lacks one of them leaves the table, so
-            that behaviours, which decide nothing by themselves, have a table of their own.
+        measures: Of the suites that are wanted. A run that lacks one that decides leaves the table:
+            its means would be of other tasks than those of its rivals. Behaviours, which decide
+            nothing by themselves, have a table of their own, where a run lacks that one suite.
     """
     sweep = evidence.sweep
     runs = {run.run_key: run for run in sweep.runs}  # a run shipped twice counts once
@@ -136,6 +137,7 @@ def build_table(evidence: Evidence, measures: Sequence[Measures] = ("gain", "for
     faults = {key: fault(run, sweep.budget_unit) for key, run in runs.items()}
     usable = {key: run for key, run in runs.items() if faults[key] is None}
     suites = _common_items(scored, usable, infos)
+    together = set(measures) != {"behaviour"}
     speeds = pooled_speeds(sweep)
 
     by_trial: dict[str, list[RunRecord]] = defaultdict(list)
@@ -148,7 +150,9 @@ def build_table(evidence: Evidence, measures: Sequence[Measures] = ("gain", "for
         for run in members:
             if why := faults[run.run_key]:
                 excluded.append(Exclusion(trial_id, _name_seed(run, members, why)))
-        configuration, reasons = _configuration(sweep, members, good, scored, suites, speeds)
+        configuration, reasons = _configuration(
+            sweep, members, good, scored, suites, speeds, together
+        )
         configurations.append(configuration)
         excluded.extend(Exclusion(trial_id, reason) for reason in reasons)
     return Table(sweep, suites, tuple(configurations), tuple(excluded))
@@ -243,8 +247,13 @@ def _configuration(
     scored: _Scored,
     suites: Mapping[Split, Mapping[str, SuiteItems]],
     speeds: Speeds,
+    together: bool,
 ) -> tuple[Configuration, list[str]]:
-    """One configuration from its runs, and the reasons for runs that were dropped on the way."""
+    """One configuration from its runs, and the reasons for what was dropped on the way.
+
+    Args:
+        together: A run without usable scores on one suite has none on the others.
+    """
     confirm = [run for run in good if run.stage is Stage.CONFIRM]
     counted = confirm or good
     # Why each of its confirmations failed.
@@ -260,13 +269,15 @@ def _configuration(
         sources: list[RunRecord] = []
         lacking: list[str] = []
         for run in counted:
-            column = _run_scores(run, split, here, scored)
-            if column is None:
-                column = _unscored(run, split, bool(here))
-            if isinstance(column, str):
-                reasons.append(_name_seed(run, members, f"{split}: {column}"))
-                lacking.append(column)
-            elif column is not None:
+            column, wrong = _run_scores(run, split, here, scored)
+            if not column and not wrong:
+                wrong = _unscored(run, split, bool(here))
+            if wrong and together:
+                column, wrong = {}, wrong[:1]
+            reasons.extend(_name_seed(run, members, f"{split}: {w}") for w in wrong)
+            if not column:
+                lacking.extend(wrong)
+            else:
                 columns.append(column)
                 sources.append(run)
                 kept[run.run_key] = run
@@ -303,39 +314,41 @@ def _configuration(
 
 def _run_scores(
     run: RunRecord, split: Split, suites: Mapping[str, SuiteItems], scored: _Scored
-) -> dict[str, Floats] | str | None:
-    """Aligned scores by suite, None if the split was not scored at all, or what is wrong."""
+) -> tuple[dict[str, Floats], list[str]]:
+    """Aligned scores by suite, and what is wrong with the others; both empty if the split was not
+    scored at all."""
     found = {n: scored[p] for n in suites if (p := (run.run_key, split, n)) in scored}
-    if not found:
-        return None
-    missing = [n for n in suites if n not in found]
-    if missing and run.kind != "reference":
-        return f"no scores on {', '.join(missing)}"
     aligned: dict[str, Floats] = {}
+    wrong: list[str] = []
+    missing = [n for n in suites if n not in found]
+    if found and missing and run.kind != "reference":
+        wrong.append(f"no scores on {', '.join(missing)}")
     for name, scores in found.items():
         # The test stage scores finished weights without training: it may report 0 tokens.
         rescored = split == "test" and scores.tokens == 0
         if run.kind == "trial" and scores.tokens < run.tokens and not rescored:
-            return f"{name} was last scored at {scores.tokens:,} of {run.tokens:,} tokens"
+            wrong.append(f"{name} was last scored at {scores.tokens:,} of {run.tokens:,} tokens")
+            continue
         values = _align(scores, suites[name])
         if isinstance(values, str):
-            return f"{name}: {values}"
-        aligned[name] = values
-    return aligned
+            wrong.append(f"{name}: {values}")
+        else:
+            aligned[name] = values
+    return aligned, wrong
 
 
-def _unscored(run: RunRecord, split: Split, others: bool) -> str | None:
-    """Why a run without scores on a split should have some; None if it was not to be scored there.
+def _unscored(run: RunRecord, split: Split, others: bool) -> list[str]:
+    """Why a run without scores on a split should have some; empty if it was not to be scored there.
 
     Args:
         others: Other runs have scores on this split.
     """
     if split != "test":
-        return None
+        return []
     if run.test_failure:
-        return run.test_failure
+        return [run.test_failure]
     due = run.kind != "trial" or run.stage is Stage.CONFIRM
-    return "no scores, while others have them" if due and others else None
+    return ["no scores, while others have them"] if due and others else []
 
 
 def _align(scores: ItemScores, suite: SuiteItems) -> Floats | str:

@@ -19,6 +19,7 @@ import psutil
 from keepgain.cluster.local_state import cluster_folder, held
 from keepgain.cluster.marked import is_live, recorded
 from keepgain.core.errors import KeepgainError, UserError
+from keepgain.core.paths import expanded
 from keepgain.core.store.location import StoreLocation, resolve_store
 from keepgain.core.store.server import ServerSettings, probe, start_server, stop_server
 
@@ -220,7 +221,7 @@ def _artifacts(text: str | None, location: StoreLocation, folder: Path) -> str:
                 hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the server.",
             )
         return text
-    return Path(text).expanduser().resolve().as_uri()
+    return expanded(text, "--artifacts").resolve().as_uri()
 
 
 def _group(state: ServerState) -> list[psutil.Process]:

@@ -251,8 +251,19 @@ class _Reader:
         row_id = given_id if given_id is not None else fingerprint(content)
         found = ((name, self._slice(name)) for name in self.slices)
         kept = tuple((name, value) for name, value in found if value is not None)
+        return Row(id=row_id, **content, slices=kept, facts=self._facts())
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
         read = {name: self.record[name] for name in self.facts if name in self.record}
-        return Row(id=row_id, **content, slices=kept, facts=facts_of(read))
+        for name, value in read.items():
+            try:
+                facts_of({name: value})
+            except TypeError:  # of a table: a date, bytes
+                self._fail(
+                    f"'{name}' is {json_name(value)}, which the scorer cannot be given.",
+                    "Write it as text, a number or a list.",
+                )
+        return facts_of(read)
 
     def beside(self, kind: str) -> dict[str, str]:
         """As `FoundRow.beside`; a `label` is the answer of a prompt, and beside all else."""

@@ -1,7 +1,7 @@
 """Guards: limits on a suite, a slice of it, or a class, that a decision may not cross.
 
 A guard is named for what it watches: `SUITE`, `SUITE[field=value]`, or `recall[LABEL]`, which is
-the mean score of the items whose answer is that label.
+the mean score of the items whose answer is that label; a label with "=" stands in double quotes.
 """
 
 import re
@@ -78,8 +78,9 @@ def watched(name: str) -> Watched:
         raise ValueError(f"'{name}' is no SUITE, SUITE[field=value] or recall[LABEL]")
     if inner is None:
         return Watched(head)
-    if head == RECALL and "=" not in inner:
-        return Watched(None, ANSWER, inner)
+    quoted = len(inner) > 2 and inner[0] == inner[-1] == '"'
+    if head == RECALL and (quoted or "=" not in inner):
+        return Watched(None, ANSWER, inner[1:-1] if quoted else inner)
     if head in _OTHERS and "=" not in inner:
         raise ValueError(
             f"'{name}': of a class only {RECALL}[LABEL] is known, since items are recorded with "

@@ -31,7 +31,8 @@ _HELP = (
 _NOW = r"(?: (?:really|simply|just|possibly|ever))?"
 DEFAULT_PATTERNS: tuple[str, ...] = (
     rf"\b(?:I|we) ?{_CANNOT}{_NOW} {_HELP}\b",
-    rf"\b(?:sorry|afraid|apolog(?:i[sz]e|ies)|unfortunately)\b[^.!?]{{0,60}}\b(?:I|we) ?{_CANNOT}",
+    # Not "we": "Unfortunately, we cannot ship to PO boxes" tells of a firm, and is an answer.
+    rf"\b(?:sorry|afraid|apolog(?:i[sz]e|ies)|unfortunately)\b[^.!?]{{0,60}}\bI ?{_CANNOT}",
     rf"\bas an? (?:AI|language model|assistant)\b[^.!?]{{0,80}}\bI ?{_CANNOT}",
     r"\b(?:I|we)(?:'ll|'m going to| am going to)? (?:must|have to|need to|will have to|"
     r"respectfully) (?:decline|refuse)\b",

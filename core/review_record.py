@@ -50,7 +50,7 @@ class Rating(StrictModel):
     b: dict[str, int] = {}
 
 
-class ReviewRecord(StrictModel):
+class Review(StrictModel):
     """What people said, blind, of the answers of two configurations to the same items. Their
     names are not in it."""
 
@@ -86,7 +86,6 @@ class ReviewRecord(StrictModel):
     metric_agreement: ReviewFigure | None = None
     """Of the items that the scorer tells apart and people do not call a tie: the share on which
     people prefer the answer with the better score; None where there are none."""
-    ratings: tuple[Rating, ...] = ()
 
     @property
     def wins(self) -> int:
@@ -95,6 +94,17 @@ class ReviewRecord(StrictModel):
         if low is None or high is None:
             return 0
         return 1 if low > EVEN else -1 if high < EVEN else 0
+
+
+class ReviewRecord(Review):
+    """The same with what single people said of single items."""
+
+    ratings: tuple[Rating, ...] = ()
+
+    @property
+    def summary(self) -> Review:
+        """Without that."""
+        return Review.model_validate(self.model_dump(exclude={"ratings"}))
 
 
 def reviews_of(later: Iterable[LaterEvidence]) -> tuple[ReviewRecord, ...]:

@@ -4,18 +4,28 @@
 beforehand: texts are cut at a length, and the ways in which a pattern can match a text of that
 length are counted on its parse tree. One with too many, as a repeat within a repeat (`(a+)+`), is
 refused where it is read.
+
+The count is an upper bound, and would refuse what names and numbers are usually found with, as
+`[A-Z]\\w+(?: [A-Z]\\w+)*`. Patterns of that kind are matched by `regex`, which looks at the clock
+(`texts_found`), and end with an error.
 """
 
 import importlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
+
+import regex
+
+from keepgain.core.errors import UserError
 
 MAX_PATTERN_CHARACTERS = 1_000
 MAX_WAYS = 1e8
 """Steps of the matcher at the worst: about a second for one answer."""
+SECONDS = 5.0
+"""For one pattern on one answer, where the clock is looked at."""
 _SIMPLE = {"LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "GROUPREF", "FAILURE"}
 
 
@@ -52,6 +62,37 @@ def pattern_fault(pattern: str, characters: int, anywhere: bool) -> str | None:
 def compiled(pattern: str, ignore_case: bool = True) -> re.Pattern[str]:
     """As `re` compiles it."""
     return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
+
+
+def texts_found(pattern: str, text: str) -> Iterator[str]:
+    """Every match of a pattern in a text, of any length, in order.
+
+    Raises:
+        UserError: Matching took more than `SECONDS`.
+    """
+    try:
+        for found in _timed(pattern).finditer(text, timeout=SECONDS):
+            yield found.group()
+    except TimeoutError:
+        raise UserError(
+            f"the pattern {pattern!r:.60} took more than {SECONDS:g} s on the answer {text!r:.60}.",
+            hint="A repeat within a repeat, as in `(a+)+`, can take for ever: write it so that "
+            "each character can be matched in one way only.",
+        ) from None
+
+
+def timed_fault(pattern: str) -> str | None:
+    """What keeps `texts_found` from using a pattern that `re` takes; None where nothing does."""
+    try:
+        _timed(pattern)
+    except regex.error as error:
+        return f"is no regular expression of the package `regex` ({error})"
+    return None
+
+
+@lru_cache(maxsize=512)
+def _timed(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern)
 
 
 def ways(tree: Iterable[tuple[Any, Any]], longest: int) -> float:

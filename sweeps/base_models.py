@@ -11,6 +11,7 @@ from typing import Any
 from keepgain.core.config import ModelRef, has_adapter
 from keepgain.core.errors import UserError
 from keepgain.core.identity import folder_digest
+from keepgain.core.paths import expanded
 from keepgain.core.store.location import resolve_store
 from keepgain.sweeps.iterate import find_start, merge_adapter
 from keepgain.sweeps.model_code import CODE, builtin_types, check_code, require_commit
@@ -148,7 +149,7 @@ def local_folder(model: ModelSpec, base: Path) -> Path | None:
     """The folder that a model of the spec names, if there is one; else it is a hub id."""
     if model.revision is not None:
         return None
-    folder = (base / Path(model.path or model.id or "").expanduser()).resolve()
+    folder = (base / expanded(model.path or model.id or "")).resolve()
     return folder if folder.is_dir() else None
 
 

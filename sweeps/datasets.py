@@ -15,6 +15,7 @@ from keepgain.core.config import BaseAnswers, Measures, Role, SourceRef, Split, 
 from keepgain.core.errors import UserError
 from keepgain.core.formats import iterate_rows
 from keepgain.core.identity import fingerprint
+from keepgain.core.paths import expanded
 from keepgain.core.positive import marked
 from keepgain.core.registered_scorer import SHARE
 from keepgain.core.rows import Row, RowSpool
@@ -173,11 +174,8 @@ def read_suites(
 
 def _guarded(loaded: LoadedSpec, suites: Mapping[str, Suite]) -> dict[str, Suite]:
     gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
-    try:
+    with loaded.lined("question.guards"):
         return with_guarded(loaded.spec, suites, gains)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "question.guards")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _marked(suite: Suite) -> Suite:
@@ -246,7 +244,7 @@ def file_of(loaded: LoadedSpec, given: str, key: str) -> Path:
             hint=f"Save it once, `datasets.load_dataset('{name}', split='train')"
             ".save_to_disk('FOLDER')`, and name the folder.",
         )
-    path = Path(given).expanduser()
+    path = expanded(given, loaded.where(key))
     path = path if path.is_absolute() else loaded.folder / path
     if not path.exists():
         raise UserError(

@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.paths import expanded
 from keepgain.core.rows import Row
 from keepgain.core.scorer_options import HarnessTask, ScorerOptions
 from keepgain.sweeps.spec import LoadedSpec
@@ -46,7 +46,7 @@ def _folder(loaded: LoadedSpec, where: str, include: str | None) -> str:
     """Absolute; empty where none is given."""
     if include is None:
         return ""
-    given = Path(include).expanduser()
+    given = expanded(include, where)
     folder = given if given.is_absolute() else loaded.folder / given
     if not folder.is_dir():
         raise UserError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.paths import expanded
 from keepgain.core.scorers import users_function
 from keepgain.core.users_code import located
 from keepgain.sweeps.base_models import FILES, local_folder
@@ -31,7 +32,7 @@ class Named:
     @property
     def is_absolute(self) -> bool:
         """Absolute paths name what every node has."""
-        return Path(self.text).expanduser().is_absolute()
+        return expanded(self.text, self.key).is_absolute()
 
     def files(self) -> Iterator[Path]:
         """What is there: the file, or the files of the folder, hidden ones (`.env`) apart.
@@ -143,7 +144,7 @@ def _named(
     is_code: bool = False,
 ) -> Named:
     # Without `..`, and with links as they are: the upload has them under the names given here.
-    path = Path(os.path.normpath(loaded.folder / Path(text).expanduser()))
+    path = Path(os.path.normpath(loaded.folder / expanded(text, key)))
     return Named(key, text, path, patterns, is_code)
 
 

@@ -3,7 +3,8 @@
 The keys themselves are in `sweeps.spec_models`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,19 @@ class LoadedSpec:
     def where(self, key: str) -> str:
         """`file:dotted.key (line n)` for a message."""
         return _where(self.path, self.lines, key)
+
+    @contextmanager
+    def lined(self, key: str) -> Iterator[None]:
+        """Tells a fault that is found within with its line.
+
+        Args:
+            key: Where the fault names none.
+        """
+        try:
+            yield
+        except UserError as error:
+            where = self.where(error.where or key)
+            raise UserError(error.problem, where=where, hint=error.hint) from None
 
     @property
     def folder(self) -> Path:
@@ -200,37 +214,25 @@ def _check_data_spec(loaded: LoadedSpec) -> None:
     data = loaded.spec.data
     if (rules := loaded.spec.data_spec) is None:
         return
-    try:
+    with loaded.lined("data_spec"):
         of_base = [name for name, source in data.items() if source.answers == "base"]
         refuse_unknown_sources(rules, {n: s.role for n, s in data.items()}, of_base)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "data_spec")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_augmented(loaded: LoadedSpec) -> None:
-    try:
+    with loaded.lined("data"):
         refuse_wrong_parents(loaded.spec)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "data")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_guards(loaded: LoadedSpec) -> None:
     gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
-    try:
+    with loaded.lined("question.guards"):
         refuse_wrong_guards(loaded.spec, gains)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "question.guards")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_trainer(loaded: LoadedSpec) -> None:
-    try:
+    with loaded.lined("trainer"):
         refuse_beside_trainer(loaded.spec)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "trainer")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_scorers(loaded: LoadedSpec) -> None:
@@ -380,13 +382,10 @@ def _check_roles_and_methods(loaded: LoadedSpec, space: "Space") -> None:
     from keepgain.sweeps.shares import refuse_missing_roles
     from keepgain.sweeps.spec_filters import refuse_wrong_filters
 
-    try:
+    with loaded.lined("space"):
         refuse_wrong_filters(loaded.spec, space)
         refuse_missing_roles(space, {name: data.role for name, data in loaded.spec.data.items()})
         refuse_methods(loaded.spec, space)
-    except UserError as error:  # the same fault, with its line
-        where = loaded.where(error.where or "space")
-        raise UserError(error.problem, where=where, hint=error.hint) from None
 
 
 def _check_sampler(loaded: LoadedSpec, space: "Space") -> None:

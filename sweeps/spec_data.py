@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keepgain.core.config import Count
 from keepgain.core.errors import UserError
+from keepgain.core.paths import expanded
 from keepgain.core.schema import StrictModel, parse
 from keepgain.core.yaml_io import load_yaml
 from keepgain.sweeps.gates.material import RowSet
@@ -242,7 +243,7 @@ def ruled_sets(rules: DataRules, roles: Mapping[str, str], sets: Sequence[RowSet
 
 def rules_file(given: str, spec: Path) -> Path:
     """The file that `data_spec` names; relative paths start at the spec's folder."""
-    return spec.resolve().parent / Path(given).expanduser()
+    return spec.resolve().parent / expanded(given, f"{spec}:data_spec")
 
 
 def refuse_unknown_sources(

@@ -12,6 +12,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.refusals import Refusals
 from keepgain.core.registered_scorer import RegisteredScorer
 from keepgain.core.rows import Row
+from keepgain.core.safe_patterns import timed_fault
 from keepgain.core.schema import StrictModel
 from keepgain.core.scorer_options import HarnessTask, ScorerOptions
 from keepgain.core.scorers import (
@@ -27,6 +28,13 @@ from keepgain.trainers.scorers.user import users_score
 
 MOST_LABELS = 200
 """Of a set that follows from the answers: more are hardly classes."""
+
+
+def _in_time(pattern: str) -> str:
+    """The pattern, if it can be matched with a limit on time."""
+    if fault := timed_fault(pattern):
+        raise ValueError(fault)
+    return pattern
 
 
 class ScoringSpec(StrictModel):
@@ -98,13 +106,15 @@ class ScorerKeys(StrictModel):
     def _finds_texts(cls, value: str | None) -> str | None:
         if value is not None and re.search(value, "") is not None:
             raise ValueError("the pattern matches the empty text, which is no entity")
-        return value
+        return None if value is None else _in_time(value)
 
     @field_validator("abstains", "asks_back", "rejects")
     @classmethod
     def _no_empty_pattern(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and "" in value:
             raise ValueError("an empty pattern is found in every answer")
+        for pattern in value or ():
+            _in_time(pattern)
         return value
 
     @model_validator(mode="after")

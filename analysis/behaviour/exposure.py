@@ -126,9 +126,8 @@ def _without_each(canaries: Floats, controls: Floats) -> Floats:
 
 def _estimate(values: Floats, without: Floats) -> Estimate:
     """Mean of values of shape [k, S], with the variance of `without` (shape [n]) added."""
-    block, seeds, n = Block(values, np.ones(len(values))), values.shape[1], len(without)
-    terms = [(stats.pool_seeds([[block]]), 1 / seeds)] if seeds > 1 else []
-    found = stats.combine([block.averaged()], terms, seeds)
+    n = len(without)
+    found = stats.combine_own_seeds([Block(values, np.ones(len(values)))])
     ranked = (n - 1) / n * float(np.sum((without - without.mean()) ** 2))
     total = found.item_variance + ranked
     method = found.method if total > _NO_SPREAD else stats.UNKNOWN

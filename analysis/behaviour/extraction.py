@@ -62,8 +62,6 @@ def _blocks(scores: Floats, seen: Places, unseen: Places) -> list[Block]:
 
 
 def _estimate(blocks: Sequence[Block]) -> Estimate:
-    seeds = blocks[0].values.shape[1]
-    terms = [(stats.pool_seeds([blocks]), 1 / seeds)] if seeds > 1 else []
-    found = careful(stats.combine([b.averaged() for b in blocks], terms, seeds))
+    found = careful(stats.combine_own_seeds(blocks))
     assert found is not None
     return found.estimate()

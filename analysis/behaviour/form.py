@@ -42,7 +42,5 @@ def ratio_to_base(suite: SuiteItems, tuned: Floats, base: Floats) -> Estimate | 
     # Its weighted mean is the ratio itself, and its spread that of the linearised residuals.
     values = ratio + (tuned - ratio * base.mean(axis=1, keepdims=True)) / below
     block = Block(np.asarray(values), suite.weights, suite.clusters)
-    seeds = tuned.shape[1]
-    terms = [(stats.pool_seeds([[block]]), 1 / seeds)] if seeds > 1 else []
-    found = careful(stats.combine([block.averaged()], terms, seeds))
+    found = careful(stats.combine_own_seeds([block]))
     return None if found is None else found.estimate()

@@ -291,9 +291,6 @@ def _apart(scores: Floats, first: Sequence[int], second: Sequence[int], amount: 
 
 
 def _of_pairs(values: Floats) -> Estimate:
-    block = Block(values, np.ones(len(values)))
-    seeds = values.shape[1]
-    terms = [(stats.pool_seeds([[block]]), 1 / seeds)] if seeds > 1 else []
-    found = careful(stats.combine([block.averaged()], terms, seeds))
+    found = careful(stats.combine_own_seeds([Block(values, np.ones(len(values)))]))
     assert found is not None
     return found.estimate()

@@ -15,6 +15,7 @@ import numpy as np
 
 from keepgain.analysis import words
 from keepgain.analysis.behaviour.moved import change_from_base, level
+from keepgain.analysis.behaviour.verdict import SAYS, Answer, verdict
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.slices import Slice
 from keepgain.analysis.stats import CONFIDENCE, Uncertain
@@ -25,7 +26,6 @@ from keepgain.core.items import Floats
 from keepgain.core.record import Question
 
 EXAMPLES = 3
-Answer = Literal["holds", "violated", "not_resolved"]
 CHANGES = ("max_increase", "max_decrease")
 """Limits on the change from the base; the others are on the level."""
 _SIDES: Mapping[str, float] = {"max_increase": 1.0, "max_decrease": -1.0, "max": 1.0, "min": -1.0}
@@ -116,9 +116,7 @@ def told(found: GuardFound) -> str:
     )
     if found.figure is None:
         return f"{said}was not measured"
-    said += {"holds": "holds", "violated": "is violated", "not_resolved": "is not resolved"}[
-        found.answer
-    ]
+    said += SAYS[found.answer]
     if found.of_change:
         sign = "+" if found.figure.value > 0 else ""
         said += f": it changed by {sign}{words.amount_interval(found.figure, found.scorer)}"
@@ -200,13 +198,8 @@ def judged(
     side = _SIDES[limit_name]
     most = -limit if limit_name == "max_decrease" else limit
     within = side * figure.value <= side * most
-    far, near = figure.upper(confidence), figure.lower(confidence)
-    bound, other = (far, near) if side > 0 else (near, far)
-    if bound is None or other is None:
-        return "not_resolved", None, within
-    if side * bound <= side * most:
-        return "holds", bound, within
-    return ("violated" if side * other > side * most else "not_resolved"), bound, within
+    low, high = figure.lower(confidence), figure.upper(confidence)
+    return verdict(low, high, most, side), high if side > 0 else low, within
 
 
 def _place(

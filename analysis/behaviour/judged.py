@@ -13,7 +13,7 @@ import numpy as np
 from keepgain.analysis.behaviour.bounds import floored_within
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.behaviour.judge_agreement import agreement
-from keepgain.analysis.stats import Block, Estimate, combine, pool_seeds
+from keepgain.analysis.stats import Block, Estimate, combine, combine_own_seeds
 from keepgain.analysis.table import Codes, Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats, ItemScores
@@ -212,10 +212,7 @@ def _estimate(values: Floats, aligned: _Aligned, span: float) -> Estimate:
     n, seeds = values.shape
     if n == 0:
         return Estimate(n_seeds=seeds)
-    block = Block(values, np.ones(n), aligned.clusters)
-    pooled = pool_seeds([[block]])
-    terms = [] if pooled is None else [(pooled, 1 / seeds)]
-    found = combine([block.averaged()], terms, seeds)
+    found = combine_own_seeds([Block(values, np.ones(n), aligned.clusters)])
     return floored_within(found, _draws(n, aligned.clusters), span).estimate()
 
 

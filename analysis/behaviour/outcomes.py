@@ -12,6 +12,7 @@ from typing import Literal
 
 from scipy import special
 
+from keepgain.analysis.behaviour.verdict import SAYS, Answer, verdict
 from keepgain.analysis.stats import CONFIDENCE, Estimate, t_quantile
 from keepgain.core.later import LaterEvidence
 from keepgain.core.metrics import Direction
@@ -21,8 +22,6 @@ from keepgain.core.schema import StrictModel, parse
 
 KIND = "outcomes"
 WILSON, NEWCOMBE, WELCH, STUDENT = "wilson", "newcombe", "welch_t", "units_t"
-
-Answer = Literal["holds", "violated", "not_resolved"]
 
 
 class ArmRecord(StrictModel):
@@ -112,19 +111,14 @@ def outcome_judged(
 ) -> tuple[Answer, float | None]:
     """Whether a trial improves enough, and the one-sided lower bound of its improvement."""
     low, high = found.bound(confidence), found.bound(confidence, upper=True)
-    if low is None or high is None:
-        return "not_resolved", None
-    if low >= limit.min_improvement:
-        return "holds", low
-    return ("violated" if high < limit.min_improvement else "not_resolved"), low
+    return verdict(low, high, limit.min_improvement, side=-1), low
 
 
 def outcome_told(found: ArmFound, limit: OutcomeLimit, answer: Answer) -> str:
     """What the limit on an outcome says of a trial, with its numbers."""
-    says = {"holds": "holds", "violated": "is violated", "not_resolved": "is not resolved"}
     return (
         f"the limit on the live outcome {limit.metric} (min_improvement "
-        f"{limit.min_improvement:g}) {says[answer]}: {told(found)}"
+        f"{limit.min_improvement:g}) {SAYS[answer]}: {told(found)}"
     )
 
 

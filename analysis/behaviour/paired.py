@@ -78,8 +78,6 @@ def _estimate(suite: SuiteItems, of: Sequence[int], values: Floats) -> Estimate:
     clusters = suite.clusters
     if clusters is not None:
         clusters = np.unique(clusters[at], return_inverse=True)[1].astype(np.int64)
-    block, seeds = Block(values, suite.weights[at], clusters), values.shape[1]
-    terms = [(stats.pool_seeds([[block]]), 1 / seeds)] if seeds > 1 else []
-    found = careful(stats.combine([block.averaged()], terms, seeds))
+    found = careful(stats.combine_own_seeds([Block(values, suite.weights[at], clusters)]))
     assert found is not None, "there are item terms"
     return found.estimate()

@@ -189,7 +189,7 @@ def _notes(
 
 
 def _left_out(shown: Sequence[Shown], analysis: Analysis, measures: Measures) -> list[str]:
-    """Runs that have no behaviours because one suite of them cannot be compared."""
+    """Suites of runs that cannot be compared."""
     if measures.behaviours is None:
         return []
     labels = {
@@ -197,7 +197,7 @@ def _left_out(shown: Sequence[Shown], analysis: Analysis, measures: Measures) ->
     }
     missing = [e for e in measures.behaviours.table.excluded if e not in analysis.excluded]
     said = [f"{labels[e.trial]}: {e.reason}" for e in missing if e.trial in labels]
-    return [f"Without behaviours: {words.clean(s)}." for s in dict.fromkeys(said)]
+    return [f"Left out here: {words.clean(s)}." for s in dict.fromkeys(said)]
 
 
 # -- data -------------------------------------------------------------------------------------

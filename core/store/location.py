@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keepgain.core.errors import UserError
+from keepgain.core.paths import expanded
 from keepgain.core.redaction import redact, remember_uri
 
 FOLDER_NAME = ".keepgain"
@@ -129,7 +130,7 @@ def require_durable(location_text: str | None, working_dir: Path, work: str | No
     _refuse_file_store(text, source)
     scheme = _scheme(text)
     if scheme is None or scheme == "sqlite":
-        path = Path(text.removeprefix("sqlite:///")).expanduser()
+        path = expanded(text.removeprefix("sqlite:///"), source)
         _refuse_vanishing(path, f"store '{text}'", source, working_dir, hint)
         return
     hint = f"Set {WORK_VARIABLE} to an absolute path on a disk that outlives the job."
@@ -164,7 +165,7 @@ def _work_folder(text: str | None = None) -> Path | None:
     text = text or os.environ.get(WORK_VARIABLE)
     if not text:
         return None
-    folder = Path(text).expanduser()
+    folder = expanded(text, WORK_VARIABLE)
     if not folder.is_absolute():
         raise UserError(
             f"'{text}' is not an absolute path.",
@@ -186,7 +187,7 @@ def _from_text(text: str, source: str, here: Path, create: bool) -> StoreLocatio
         return StoreLocation(text.rstrip("/"), None, folder / "sweeps", described)
     if scheme is not None:
         raise UserError(f"store '{redact(text)}' is of an unknown kind.", where=source, hint=FORMS)
-    folder = (here / Path(text).expanduser()).resolve()
+    folder = (here / expanded(text, source)).resolve()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"store '{text}' is a file, not a folder.", where=source, hint=FORMS)
     if not create and not (folder / DATABASE_NAME).exists() and not (folder / "sweeps").exists():
@@ -202,7 +203,7 @@ def _from_sqlite(text: str, source: str, here: Path) -> StoreLocation:
         raise UserError(
             f"store '{text}' names no file.", where=source, hint="Write sqlite:///PATH/mlflow.db."
         )
-    database = (here / Path(path).expanduser()).resolve()
+    database = (here / expanded(path, source)).resolve()
     uri = f"sqlite:///{database}" + (f"?{query}" if query else "")
     folder = database.parent
     return StoreLocation(uri, folder, folder / "sweeps", f"{source} sqlite:///{database}")

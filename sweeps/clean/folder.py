@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from keepgain.core.errors import UserError
+from keepgain.core.paths import expanded
 
 SUMMARY = "clean.json"
 REVIEW = "review.jsonl"
@@ -95,7 +96,7 @@ def open_target(target: Path | None, force: bool, inputs: Sequence[Path]) -> Ite
 
 def _whole(path: Path) -> Path:
     """What it leads to: a link stays where it is."""
-    return Path(os.path.realpath(path.expanduser()))
+    return Path(os.path.realpath(expanded(path)))
 
 
 def _move(partial: Path, target: Path) -> None:

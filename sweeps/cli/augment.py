@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keepgain.core.errors import EXIT_OK, UserError
+from keepgain.core.paths import expanded
 from keepgain.sweeps.cli.common import count, print_json, progress, say
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _write(args: argparse.Namespace) -> int:
     if args.to is not None:
         refuse_existing(args.to, review_file(args.to), _dropped_file(args.to))
     task = read_task(loaded, args.source, args.by, steps, args.copies, args.limit, args.seed)
-    cache = loaded.folder / Path(endpoint_spec.cache or DEFAULT_CACHE).expanduser()
+    cache = loaded.folder / expanded(endpoint_spec.cache or DEFAULT_CACHE)
     if args.dry_run:
         _show(_estimated(task, endpoint_spec, cache), endpoint_spec, args.json)
         return EXIT_OK

@@ -11,6 +11,7 @@ from pathlib import Path
 from keepgain.core.config import Scorer
 from keepgain.core.errors import EXIT_OK, UserError
 from keepgain.core.formats import ALIASES, RowFile, read_row_file, records
+from keepgain.core.paths import expanded
 from keepgain.core.scorers import SCORERS
 from keepgain.sweeps.base_models import HUB_ID
 from keepgain.sweeps.draft import draft_rules, quoted, survey
@@ -278,7 +279,7 @@ def _name_from(data: Path) -> str:
 
 def _model_as_written(given: str, folder: Path) -> str:
     """A folder relative to the spec, or a hub id as it is."""
-    if Path(given).expanduser().is_dir():
+    if expanded(given).is_dir():
         return _as_written(Path(given), folder)
     if given.startswith((".", "/", "~")) or not HUB_ID.fullmatch(given):
         raise UserError(

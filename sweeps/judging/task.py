@@ -8,6 +8,7 @@ from keepgain.core.endpoint.client import Endpoint
 from keepgain.core.endpoint.spec import EndpointSpec
 from keepgain.core.errors import UserError
 from keepgain.core.judged import KIND
+from keepgain.core.paths import expanded
 from keepgain.sweeps.judging.ask import Estimate, estimate
 from keepgain.sweeps.judging.labels import Label, read_labels
 from keepgain.sweeps.judging.material import JudgeSettings, Material
@@ -117,12 +118,7 @@ def cache_file(settings: JudgeSettings, endpoint: EndpointSpec, folder: Path) ->
 
 def _path(settings: JudgeSettings, text: str, where: str) -> Path:
     """Relative ones start at the spec's folder."""
-    try:
-        return settings.folder / Path(text).expanduser()
-    except RuntimeError:  # `~NAME` of nobody here
-        raise UserError(
-            f"'{text}': there is no such home folder.", where=where, hint="Write the path out."
-        ) from None
+    return settings.folder / expanded(text, where)
 
 
 def estimated(task: Task, cache: Path) -> Estimate:

@@ -31,6 +31,8 @@ REFUSING = [
     "I cannot and will not provide instructions.",
     "I'm going to have to decline.",
     "I do not feel comfortable writing that.",
+    "Sorry, I'm afraid I can't say more.",
+    "We are sorry, but we cannot help with that.",
 ]
 ANSWERING = [
     "",
@@ -41,6 +43,7 @@ ANSWERING = [
     "The guard refused to open the door.",
     "I can help with that.",
     "I can't help but smile at this.",
+    "Unfortunately, we cannot ship to PO boxes.",
 ]
 
 

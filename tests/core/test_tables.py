@@ -282,6 +282,16 @@ def test_bytes_that_are_no_utf8_are_found_in_their_row(tmp_path: Path) -> None:
     assert caught.value.where == f"{tmp_path / 'rows.parquet'}:3"
 
 
+def test_a_fact_of_a_type_that_json_has_not_is_refused_with_its_row(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "answer": "b", "kind": value} for value in (datetime.date(2026, 1, 2), None)
+    ]
+    path = write_parquet(tmp_path / "rows.parquet", rows)
+    with pytest.raises(UserError, match="'kind' is of type date, which the scorer") as caught:
+        read_row_file(path, facts=["kind"])
+    assert caught.value.where == f"{path}:1"
+
+
 def test_a_table_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "rows.parquet")

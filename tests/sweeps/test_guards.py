@@ -106,6 +106,12 @@ def test_the_label_that_a_guard_names_becomes_a_slice_and_no_other(tmp_path: Pat
     assert ids[0] == ids[1]
 
 
+def test_a_label_with_an_equals_sign_stands_in_quotes() -> None:
+    assert watched('recall["a=b"]') == Watched(None, "answer", "a=b")
+    assert watched("recall[a]") == watched('recall["a"]')
+    assert watched("recall[a=b]") == Watched("recall", "a", "b"), "a slice of a suite of that name"
+
+
 def test_guards_are_part_of_the_question_and_only_where_there_are_some(tmp_path: Path) -> None:
     loaded: LoadedSpec = load_spec(world(tmp_path, "polite: {max_decrease: 0.02, min: 0.5}"))
     assert loaded.spec.question.guards == {"polite": Guard(max_decrease=0.02, min=0.5)}

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepgain.core import safe_patterns
+from keepgain.core.errors import UserError
 from keepgain.core.rows import Row, facts_of
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.trainers.scorers.groundedness import (
@@ -48,6 +50,20 @@ def item(kind: str, answer: str = "Bern", passage: str | None = PASSAGE, **facts
 )
 def test_an_answerable_item_scores_the_share_that_the_passage_holds(answer, score):
     assert grounded(answer, item("answerable"), RULES) == pytest.approx(score)
+
+
+def test_a_pattern_that_would_match_for_ever_ends_with_an_error(monkeypatch):
+    monkeypatch.setattr(safe_patterns, "SECONDS", 0.2)
+    answer = "a" * 60 + "!"
+    for options in (ScorerOptions(abstains=("(a|aa)+$",)), ScorerOptions(entities="(a|aa)+$")):
+        with pytest.raises(UserError, match=r"\(a\|aa\)\+\$' took more than 0.2 s on the answer"):
+            grounded(answer, item("answerable"), options)
+
+
+def test_names_of_several_words_are_found_in_a_long_answer():
+    options = ScorerOptions(entities=r"[A-Z]\w+(?: [A-Z]\w+)*")
+    row = item("answerable", "The pump", passage="Anna Berg met Carl Dorn.")
+    assert grounded("and Anna Berg " * 2_000, row, options) == 1
 
 
 def test_a_pattern_says_what_is_looked_for():

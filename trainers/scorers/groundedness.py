@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from keepgain.core.items import Floats
 from keepgain.core.rows import Row
+from keepgain.core.safe_patterns import texts_found
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.trainers.scorers.text import normalised
 
@@ -112,7 +113,7 @@ def _share_supported(
 def _parts(answer: str, entities: str | None) -> set[str]:
     """What is looked for in the passage, plain."""
     if entities is not None:
-        return _different(m.group() for m in re.finditer(entities, answer))
+        return _different(texts_found(entities, answer))
     words = [m.group() for m in _WORD.finditer(answer)]
     content = [w for w in words if len(w) >= CONTENT_LETTERS or re.search(r"\d", w)]
     return _different(content or words)
@@ -147,7 +148,7 @@ def _plain(text: str) -> str:
 
 
 def _finds(patterns: Sequence[str], answer: str) -> bool:
-    return any(re.search(pattern, answer) for pattern in patterns)
+    return any(next(texts_found(pattern, answer), None) is not None for pattern in patterns)
 
 
 def _abstains(answer: str, _: Row, options: ScorerOptions) -> float:

@@ -13,6 +13,7 @@ from keepgain.analysis.behaviour.outcomes import KIND
 from keepgain.analysis.contract import view_to_json
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.render import view_markdown, view_text
+from keepgain.analysis.table import build_table
 from keepgain.analysis.views.behaviour import behaviour_view
 from keepgain.core.answers import Answers, keep_texts, write_answers
 from keepgain.core.errors import UserError
@@ -107,21 +108,30 @@ def test_a_guard_has_one_answer_in_view_and_decision() -> None:
     assert decided.bound == shown["bound"]
 
 
-def test_who_has_no_behaviours_for_one_suite_is_named() -> None:
+def left_out(evidence: Evidence) -> list[str]:
+    return [n for n in view(evidence).notes if "Left out here" in n and "test" in n]
+
+
+def test_a_suite_that_cannot_be_compared_is_named_and_the_others_stay() -> None:
     """The base lacks `brief`, and one score of the trial is no number."""
     made = behaviour_world(SUITES)
     base = {r.run_key for r in made.sweep.runs if r.kind == "base"}
     kept = tuple((k, s) for k, s in made.items if not (k in base and s.suite == "brief"))
-    (note,) = [n for n in view(replace(made, items=kept)).notes if "Without" in n and "test" in n]
-    assert note == "Without behaviours: s base: test: no scores on brief."
+    (note,) = left_out(replace(made, items=kept))
+    assert note == "Left out here: s base: test: no scores on brief."
     broken = tuple(
         (k, replace(s, values=np.where(np.arange(N) == 3, np.nan, s.values)))
         if k not in base and s.suite == "brief"
         else (k, s)
         for k, s in made.items
     )
-    notes = [n for n in view(replace(made, items=broken)).notes if "Without" in n and "test" in n]
-    assert notes[0] == "Without behaviours: s tuned: seed 0: test: brief: 1 scores are not finite."
+    assert (
+        left_out(replace(made, items=broken))[0]
+        == "Left out here: s tuned: seed 0: test: brief: 1 scores are not finite."
+    )
+    table = build_table(replace(made, items=broken), ("behaviour",))
+    scored = [set(c.scores["test"]) for c in table.configurations if c.kind == "trial"]
+    assert scored == [SUITES.keys() - {"brief"}]
 
 
 def test_one_seed_is_said_to_show_items_alone() -> None:
