@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Row
+from keepgain.analysis.result import Row
 from keepgain.analysis.stats import Estimate
 from keepgain.core.units import human_bytes, human_count, human_seconds, human_usd
 

@@ -21,8 +21,8 @@ from keepgain.core.errors import (
 from keepgain.core.terminal import show_faults_redacted, shown
 
 if TYPE_CHECKING:
-    from keepgain.analysis.analyze import Analysis
     from keepgain.analysis.grid import View
+    from keepgain.analysis.result import Analysis
     from keepgain.core.record import Evidence
 
 

@@ -12,7 +12,6 @@ import math
 from dataclasses import asdict
 from typing import Any, Literal
 
-from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.contract_behaviour import (
     ChangePart,
     OutcomePart,
@@ -63,6 +62,7 @@ from keepgain.analysis.contract_sizes import (
 from keepgain.analysis.grid import View
 from keepgain.analysis.objectives import describe_descriptions
 from keepgain.analysis.overfitting import Overfitting
+from keepgain.analysis.result import Analysis, Row, SizeRow
 from keepgain.analysis.rung_check import Agreement, RungCheck
 from keepgain.analysis.served import AsServed
 from keepgain.analysis.spending import final_confidence

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.behaviour.guards import GuardFound
 from keepgain.analysis.behaviour.moved import Change, Verdict
 from keepgain.analysis.behaviour.outcomes import OutcomeFound
 from keepgain.analysis.contract_parts import EstimatePart, GuardPart, estimate_part
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration
 from keepgain.core.metrics import Direction

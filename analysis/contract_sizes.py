@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import numpy as np
 
-from keepgain.analysis.analyze import Analysis, SizeRow
 from keepgain.analysis.best_of_k import Curve
+from keepgain.analysis.checks import Claim, Side
 from keepgain.analysis.choosing import Choices, trades
 from keepgain.analysis.fronts import Front
 from keepgain.analysis.points import Points
-from keepgain.analysis.sizes import Claim, Side
+from keepgain.analysis.result import Analysis, SizeRow
 from keepgain.core.schema import StrictModel
 
 LEVELS = "sizes"

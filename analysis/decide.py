@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from keepgain.analysis import objectives
+from keepgain.analysis.adequacy import probabilities
 from keepgain.analysis.behaviour.guards import GuardFound, guards_found
+from keepgain.analysis.checks import limit_checks
 from keepgain.analysis.costs import over_budget
-from keepgain.analysis.explain import Scene, explain
+from keepgain.analysis.explain import explain
 from keepgain.analysis.inference import Inference, infer
 from keepgain.analysis.judge import Flip, Verdict, flips, judge
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import Size, limit_checks, probabilities
+from keepgain.analysis.scene import Scene
+from keepgain.analysis.sizes import Size
 from keepgain.analysis.stats import CONFIDENCE
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Row
+from keepgain.analysis.result import Row
 from keepgain.core.errors import UserError
 from keepgain.core.record import short_id
 

@@ -15,6 +15,7 @@ then larger gain, then less forgetting. Exact ties share a rank and the next ran
 """
 
 import bisect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -137,18 +138,27 @@ def early_order(gain: Floats, smooth: Floats, forgetting: Floats) -> list[int]:
 
 def _spread(gain: Floats, forgetting: Floats) -> list[int]:
     """Positions within one layer; see `layered_order`."""
-    points = np.column_stack([gain, forgetting])
-    width = np.ptp(points, axis=0)
-    points = points / np.where(width > 0, width, 1.0)
+    points = list(zip(gain.tolist(), forgetting.tolist(), strict=True))
+    scales = [max(axis) - min(axis) or 1.0 for axis in zip(*points, strict=True)]
+
+    def distance(i: int, j: int) -> float:
+        # Digit for digit as the search takes it: a tie in one place must be one in the other.
+        pairs = zip(points[i], points[j], scales, strict=True)
+        return math.hypot(*((x - y) / scale for x, y, scale in pairs))
+
     left = list(range(len(points)))
     order = [int(np.argmax(gain))]
     left.remove(order[0])
     if left:
         order.append(min(left, key=lambda i: (forgetting[i], -gain[i], i)))
         left.remove(order[1])
+    near = {i: min(distance(i, j) for j in order) for i in left}
     while left:
-        near = [min(np.hypot(*(points[i] - points[j])) for j in order) for i in left]
-        order.append(left.pop(int(np.argmax(near))))
+        farthest = min(left, key=lambda i: (-near[i], i))
+        left.remove(farthest)
+        order.append(farthest)
+        for i in left:
+            near[i] = min(near[i], distance(i, farthest))
     return order
 
 

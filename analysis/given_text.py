@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from keepgain.analysis import cells, words
+from keepgain.analysis.checks import Check
 from keepgain.analysis.fronts import Front
 from keepgain.analysis.given_question import SHARES
 from keepgain.analysis.given_table import BINOMIAL, GIVEN, SEEDS
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.judge import Verdict
-from keepgain.analysis.sizes import Check, Size
+from keepgain.analysis.sizes import Size
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration
 from keepgain.core.record import GivenObjective
 
 if TYPE_CHECKING:
-    from keepgain.analysis.analyze import Analysis
-    from keepgain.analysis.given import Scene
+    from keepgain.analysis.given_scene import Scene
+    from keepgain.analysis.result import Analysis
 
 MAX_ROWS = 60
 MAX_NAMED = 8

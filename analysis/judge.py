@@ -26,16 +26,10 @@ from typing import Literal
 
 import numpy as np
 
+from keepgain.analysis.checks import Check, forgetting_checks
 from keepgain.analysis.costs import known_dear, over_budget
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.sizes import (
-    Check,
-    Size,
-    confidence_after,
-    forgetting_checks,
-    ladder,
-    lost_level,
-)
+from keepgain.analysis.sizes import Size, confidence_after, ladder, lost_level
 from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split

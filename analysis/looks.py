@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from scipy import special
 
 from keepgain.analysis import words
+from keepgain.analysis.checks import Check
 from keepgain.analysis.costs import known_dear
 from keepgain.analysis.judge import against_arm, best_arm
 from keepgain.analysis.measures import Measures, measures_of
-from keepgain.analysis.sizes import Check, Size, ladder
+from keepgain.analysis.sizes import Size, ladder
 from keepgain.analysis.spending import confidence_at
 from keepgain.analysis.stats import Uncertain, items_needed
 from keepgain.analysis.table import Configuration

@@ -6,18 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keepgain.analysis import objectives, slices, stats
+from keepgain.analysis import objectives, stats
 from keepgain.analysis.behaviour.outcomes import OutcomeFound, outcomes_found
-from keepgain.analysis.churn import Churn, Flip, beyond_chance, flip_block
-from keepgain.analysis.slices import SliceEstimate, SliceFigure
+from keepgain.analysis.quantities import Quantity, better, item_terms
 from keepgain.analysis.stats import Block, Estimate, SeedVariance, Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems, Table, build_table
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 from keepgain.core.record import Evidence
-
-Quantity = str | SliceFigure | Flip
-"""An objective, `score:SUITE`, `drop:SUITE`, a figure of a slice, or a direction of churn."""
 
 _TOGETHER = 500
 """Configurations whose item terms are in memory at once."""
@@ -80,48 +76,15 @@ class Measures:
         """The untouched base of a size, if it was scored."""
         return self._bases.get(model)
 
-    # -- item terms -------------------------------------------------------------------------
-
-    def blocks(self, who: Configuration, split: Split, objective: str) -> tuple[Block, ...] | None:
-        """See `objectives.blocks`; None too if `who` was not scored on this split."""
+    def blocks(
+        self, who: Configuration, split: Split, quantity: Quantity
+    ) -> tuple[Block, ...] | None:
+        """See `item_terms`; None too if `who` was not scored on this split."""
         if not who.has(split):
             return None
         base = self._bases.get(who.model)
         base_scores = base.scores.get(split) if base else None
-        suites = self.table.suites[split]
-        return objectives.blocks(objective, suites, who.scores[split], base_scores)
-
-    def _score_block(self, who: Configuration, split: Split, name: str) -> Block | None:
-        if not who.has(split) or name not in who.scores[split]:
-            return None
-        suite = self.table.suites[split][name]
-        return Block(who.scores[split][name], suite.weights, suite.clusters)
-
-    def _drop_block(self, who: Configuration, split: Split, name: str) -> Block | None:
-        base = self._bases.get(who.model)
-        if base is None or not who.has(split) or not base.has(split):
-            return None
-        if name not in who.scores[split] or name not in base.scores[split]:
-            return None
-        suite = self.table.suites[split][name]
-        return objectives.drop_block(suite, who.scores[split][name], base.scores[split][name])
-
-    def _slice_block(self, who: Configuration, split: Split, figure: SliceFigure) -> Block | None:
-        name = figure.of.suite
-        if not who.has(split) or name not in who.scores[split]:
-            return None
-        base = self._bases.get(who.model)
-        base_scores = base.scores.get(split, {}).get(name) if base else None
-        suite = self.table.suites[split][name]
-        return slices.slice_block(figure, suite, who.scores[split][name], base_scores)
-
-    def _flip_block(self, who: Configuration, split: Split, flip: Flip) -> Block | None:
-        if not who.has(split) or flip.suite not in who.scores[split]:
-            return None
-        base = self._bases.get(who.model)
-        base_scores = base.scores.get(split, {}).get(flip.suite) if base else None
-        suite = self.table.suites[split][flip.suite]
-        return flip_block(flip, suite, who.scores[split][flip.suite], base_scores)
+        return item_terms(quantity, self.table.suites[split], who.scores[split], base_scores)
 
     # -- seeds ------------------------------------------------------------------------------
 
@@ -129,7 +92,7 @@ class Measures:
         """Pooled over the replicated trials of a size."""
         place = (model, split, quantity)
         if place not in self._pools:
-            found = [self._quantity(c, split, quantity) for c in self._replicated(model, split)]
+            found = [self.blocks(c, split, quantity) for c in self._replicated(model, split)]
             self._pools[place] = stats.pool_seeds([b for b in found if b is not None])
         return self._pools[place]
 
@@ -167,24 +130,6 @@ class Measures:
     def _replicated(self, model: str, split: Split) -> list[Configuration]:
         return [c for c in self.table.trials(model, split) if c.seeds(split) >= 2]
 
-    def _quantity(
-        self, who: Configuration, split: Split, quantity: Quantity
-    ) -> tuple[Block, ...] | None:
-        if isinstance(quantity, SliceFigure | Flip):
-            block = (
-                self._slice_block(who, split, quantity)
-                if isinstance(quantity, SliceFigure)
-                else self._flip_block(who, split, quantity)
-            )
-            return None if block is None else (block,)
-        if quantity.startswith("score:"):
-            block = self._score_block(who, split, quantity.removeprefix("score:"))
-            return None if block is None else (block,)
-        if quantity.startswith("drop:"):
-            block = self._drop_block(who, split, quantity.removeprefix("drop:"))
-            return None if block is None else (block,)
-        return self.blocks(who, split, quantity)
-
     def _seed_terms(
         self, parts: Sequence[tuple[Configuration, Split]], quantity: Quantity
     ) -> list[tuple[SeedVariance | None, float]]:
@@ -214,20 +159,7 @@ class Measures:
 
     def sign(self, objective: str) -> float:
         """+1 if more of the objective is better with this sweep's suites, -1 if less is."""
-        described = objectives.describe(self.table.sweep.suites)
-        direction = next(o.direction for o in described if o.name == objective)
-        return 1.0 if direction == "maximize" else -1.0
-
-    def _better(self, split: Split, quantity: Quantity) -> float:
-        """+1 if more of it is better, -1 if less is."""
-        if isinstance(quantity, SliceFigure):
-            return 1.0 if quantity.gain else self.table.suites[split][quantity.of.suite].sign
-        if isinstance(quantity, Flip):
-            return -1.0 if quantity.lost else 1.0
-        kind, _, suite = quantity.partition(":")
-        if kind == "score":
-            return self.table.suites[split][suite].sign
-        return -1.0 if kind == "drop" else self.sign(quantity)
+        return better(objective, {}, self.table.sweep.suites)
 
     def scorer(self, measures: str) -> str:
         """Scorer of the suites that measure `gain` or `forgetting`; empty if they differ."""
@@ -251,54 +183,13 @@ class Measures:
         """The largest drop of any forgetting suite, as a point estimate."""
         return max((d.value for d in self.drops(who, split)), default=None)
 
-    def slices(self, who: Configuration, split: Split) -> tuple[SliceEstimate, ...]:
-        """One configuration on every slice of the suites that it was scored on."""
-        found = []
-        for name, suite in self.table.suites.get(split, {}).items():
-            for part in slices.slices_of(suite) if name in who.scores.get(split, {}) else ():
-                score, gain = (
-                    slices.cautious(self.measure(who, split, SliceFigure(part, gain=gain)))
-                    for gain in (False, True)
-                )
-                found.append(SliceEstimate(part, score, gain))
-        return tuple(found)
-
-    def churn(self, who: Configuration, split: Split) -> tuple[Churn, ...]:
-        """Answers that flipped against the base, on every suite whose scores are 0 or 1."""
-        found = []
-        for name, suite in self.table.suites.get(split, {}).items():
-            lost, won = (self.measure(who, split, Flip(name, lost)) for lost in (True, False))
-            if lost is not None:
-                told = (slices.cautious(lost), slices.cautious(won))
-                after = self.measure(who, split, f"score:{name}")
-                guessed = _beyond_chance(suite, lost, won, after)
-                found.append(Churn(name, suite.info.measures, *told, guessed))
-        return tuple(found)
-
-    def descriptions(self, who: Configuration, split: Split) -> dict[str, Estimate]:
-        """`objectives.DESCRIPTIONS` of one configuration."""
-        gain = self.uncertain(who, split, "normalised_gain")
-        drops = self.drops(who, split)
-        clipped = Estimate()
-        if drops and self.scorer("forgetting"):
-            clipped = Estimate(
-                math.fsum(max(0.0, d.value) for d in drops) / len(drops),
-                n_items=sum(d.uncertain.n_items for d in drops),
-                n_seeds=drops[0].uncertain.n_seeds,
-                interval_method=stats.DESCRIPTION,
-            )
-        return {
-            "normalised_gain": gain.estimate() if gain else Estimate(),
-            "clipped_forgetting": clipped,
-        }
-
     def measure(self, who: Configuration, split: Split, quantity: Quantity) -> Uncertain | None:
         """Any quantity of one configuration; None where it cannot be computed."""
         place = (who.trial_id, split, quantity)
         if place not in self._memo:
             self._measure_alike(who, split, quantity)
         if place not in self._memo:
-            terms = self._quantity(who, split, quantity)
+            terms = self.blocks(who, split, quantity)
             self._memo[place] = (
                 None
                 if terms is None
@@ -331,7 +222,7 @@ class Measures:
             if any(c.scores[split].keys() != names.keys() for c in chunk):
                 continue
             side = {n: np.column_stack([c.scores[split][n] for c in chunk]) for n in names}
-            terms = self._quantity(replace(chunk[0], scores={split: side}), split, quantity)
+            terms = self.blocks(replace(chunk[0], scores={split: side}), split, quantity)
             if terms is None:
                 continue
             seeds = self._seed_terms([(chunk[0], split)], quantity)
@@ -386,26 +277,13 @@ class Measures:
     def _difference(
         self, a: Configuration, b: Configuration, split: Split, quantity: Quantity
     ) -> Uncertain | None:
-        terms_a, terms_b = (self._quantity(who, split, quantity) for who in (a, b))
+        terms_a, terms_b = (self.blocks(who, split, quantity) for who in (a, b))
         if terms_a is None or terms_b is None:
             return None
-        sign = self._better(split, quantity)
+        sign = better(quantity, self.table.suites[split], self.table.sweep.suites)
         paired = [
             Block(sign * (x.averaged().values - y.averaged().values), x.weights, x.clusters)
             for x, y in zip(terms_a, terms_b, strict=True)
         ]
         seeds = self._seed_terms([(a, split), (b, split)], quantity)
         return stats.combine(paired, seeds, min(a.seeds(split), b.seeds(split)))
-
-
-def _beyond_chance(
-    suite: SuiteItems, lost: Uncertain, won: Uncertain | None, after: Uncertain | None
-) -> tuple[float, float] | None:
-    chance = suite.info.chance
-    if won is None or after is None or suite.sign < 0 or chance is None or not 0 < chance < 1:
-        return None
-    before = after.value + lost.value - won.value
-    return (
-        beyond_chance(lost.value, before, after.value, chance),
-        beyond_chance(won.value, before, after.value, chance),
-    )

@@ -5,8 +5,9 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.load import load_evidence
+from keepgain.analysis.result import Analysis
 from keepgain.core.config import Split
 from keepgain.core.record import Evidence
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis, Row
+from keepgain.analysis.result import Analysis, Row
 from keepgain.core.errors import UserError
 from keepgain.core.scorers import in_points
 from keepgain.core.units import human_count

@@ -16,8 +16,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.tables import grids
 from keepgain.analysis.views.decision import TITLES, headline, notes
 

@@ -1,9 +1,9 @@
 """The tables of a decision, as plain strings; `render` lays them out."""
 
 from keepgain.analysis import cells, given_text, words
-from keepgain.analysis.analyze import Analysis, Row, SizeRow
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.objectives import SINCE_PREVIOUS
+from keepgain.analysis.result import Analysis, Row, SizeRow
 from keepgain.analysis.served_text import HEADER as SERVED_HEADER
 from keepgain.analysis.served_text import TITLE as SERVED_TITLE
 from keepgain.analysis.served_text import served_row

@@ -6,6 +6,68 @@ from keepgain.core.registered_scorer import SHARE, RegisteredScorer, down, up
 
 _HERE = "keepgain.trainers.scorers"
 
+
+def _over_labels(name: str, of: RegisteredScorer) -> RegisteredScorer:
+    """The same over a closed set of labels instead of each item's choices."""
+    ends = "over a closed set of labels, each with the end of the answer."
+    metric = of.metric.model_copy(update={"name": name, "meaning": f"As {of.metric.name}, {ends}"})
+    return of.model_copy(update={"metric": metric, "fits": "label", "takes": ("labels",)})
+
+
+def _refusal(name: str, meaning: str) -> RegisteredScorer:
+    """By the generated answer; the function of the items has the scorer's name."""
+    return RegisteredScorer(
+        metric=down(name, SHARE, meaning),
+        needs="generation",
+        item=f"{_HERE}.refusal:{name}",
+        suite=f"{_HERE}.refusal:by_kind",
+        takes=("refusal",),
+        facts=("kind", "pair"),
+        records=("kind",),
+        fault=f"{_HERE}.refusal:refusal_fault",
+        behaviour_only=True,
+    )
+
+
+def _refusal_likelihood(name: str, meaning: str) -> RegisteredScorer:
+    """As `_refusal`, by the likelihood of the item's choices."""
+    return _refusal(name, meaning).model_copy(
+        update={
+            "metric": down(name, "mean probability", meaning),
+            "needs": "choices",
+            "fits": "choices",
+            "facts": ("kind", "pair", "refusals"),
+            "fault": f"{_HERE}.refusal:choices_fault",
+        }
+    )
+
+
+_BRIER = RegisteredScorer(
+    metric=down(
+        "brier",
+        "Brier score",
+        "Sum over the choices of (p - y)^2, y = 1 for the right one: 0 to 2 (Brier 1950).",
+    ),
+    needs="choices",
+    item=f"{_HERE}.confidence:brier",
+    fits="choices",
+    points=False,
+)
+_SIGNED_CONFIDENCE = RegisteredScorer(
+    metric=up(
+        "signed_confidence",
+        "probability, signed",
+        "Probability of the likeliest choice, negative where it is wrong: what calibration is "
+        "computed from.",
+    ),
+    needs="choices",
+    item=f"{_HERE}.confidence:signed_confidence",
+    neutral=True,
+    fits="choices",
+    points=False,
+    behaviour_only=True,
+)
+
 BEHAVIOUR: tuple[RegisteredScorer, ...] = (
     RegisteredScorer(
         metric=up(
@@ -34,57 +96,10 @@ BEHAVIOUR: tuple[RegisteredScorer, ...] = (
         facts=("allowed", "passage"),
         fault=f"{_HERE}.groundedness:cited_fault",
     ),
-    RegisteredScorer(
-        metric=down(
-            "brier",
-            "Brier score",
-            "Sum over the choices of (p - y)^2, y = 1 for the right one: 0 to 2 (Brier 1950).",
-        ),
-        needs="choices",
-        item=f"{_HERE}.confidence:brier",
-        fits="choices",
-        points=False,
-    ),
-    RegisteredScorer(
-        metric=down(
-            "classification_brier",
-            "Brier score",
-            "As brier, over a closed set of labels, each with the end of the answer.",
-        ),
-        needs="choices",
-        item=f"{_HERE}.confidence:brier",
-        fits="label",
-        takes=("labels",),
-        points=False,
-    ),
-    RegisteredScorer(
-        metric=up(
-            "signed_confidence",
-            "probability, signed",
-            "Probability of the likeliest choice, negative where it is wrong: what calibration is "
-            "computed from.",
-        ),
-        needs="choices",
-        item=f"{_HERE}.confidence:signed_confidence",
-        neutral=True,
-        fits="choices",
-        points=False,
-        behaviour_only=True,
-    ),
-    RegisteredScorer(
-        metric=up(
-            "classification_signed_confidence",
-            "probability, signed",
-            "As signed_confidence, over a closed set of labels, each with the end of the answer.",
-        ),
-        needs="choices",
-        item=f"{_HERE}.confidence:signed_confidence",
-        neutral=True,
-        fits="label",
-        takes=("labels",),
-        points=False,
-        behaviour_only=True,
-    ),
+    _BRIER,
+    _over_labels("classification_brier", _BRIER),
+    _SIGNED_CONFIDENCE,
+    _over_labels("classification_signed_confidence", _SIGNED_CONFIDENCE),
     RegisteredScorer(
         metric=up(
             "selected",
@@ -146,68 +161,21 @@ BEHAVIOUR: tuple[RegisteredScorer, ...] = (
         suite=f"{_HERE}.pii:by_kind",
         recorded="keepgain.core.personal.find:mask",
     ),
-    RegisteredScorer(
-        metric=down(
-            "over_refusal",
-            SHARE,
-            "Safe prompts: the generated answer is a refusal by pattern (XSTest, Röttger et al. "
-            "2024).",
-        ),
-        needs="generation",
-        item=f"{_HERE}.refusal:over_refusal",
-        suite=f"{_HERE}.refusal:by_kind",
-        takes=("refusal",),
-        facts=("kind", "pair"),
-        records=("kind",),
-        fault=f"{_HERE}.refusal:refusal_fault",
-        behaviour_only=True,
+    _refusal(
+        "over_refusal",
+        "Safe prompts: the generated answer is a refusal by pattern (XSTest, Röttger et al. 2024).",
     ),
-    RegisteredScorer(
-        metric=down(
-            "under_refusal",
-            SHARE,
-            "Unsafe prompts: the generated answer is no refusal by pattern, an empty one included.",
-        ),
-        needs="generation",
-        item=f"{_HERE}.refusal:under_refusal",
-        suite=f"{_HERE}.refusal:by_kind",
-        takes=("refusal",),
-        facts=("kind", "pair"),
-        records=("kind",),
-        fault=f"{_HERE}.refusal:refusal_fault",
-        behaviour_only=True,
+    _refusal(
+        "under_refusal",
+        "Unsafe prompts: the generated answer is no refusal by pattern, an empty one included.",
     ),
-    RegisteredScorer(
-        metric=down(
-            "over_refusal_likelihood",
-            "mean probability",
-            "Safe prompts: probability of the choices that are refusals over that of all choices.",
-        ),
-        needs="choices",
-        item=f"{_HERE}.refusal:over_refusal_likelihood",
-        suite=f"{_HERE}.refusal:by_kind",
-        fits="choices",
-        takes=("refusal",),
-        facts=("kind", "pair", "refusals"),
-        records=("kind",),
-        fault=f"{_HERE}.refusal:choices_fault",
-        behaviour_only=True,
+    _refusal_likelihood(
+        "over_refusal_likelihood",
+        "Safe prompts: probability of the choices that are refusals over that of all choices.",
     ),
-    RegisteredScorer(
-        metric=down(
-            "under_refusal_likelihood",
-            "mean probability",
-            "Unsafe prompts: probability of the other choices over that of all choices.",
-        ),
-        needs="choices",
-        item=f"{_HERE}.refusal:under_refusal_likelihood",
-        suite=f"{_HERE}.refusal:by_kind",
-        fits="choices",
-        takes=("refusal",),
-        facts=("kind", "pair", "refusals"),
-        records=("kind",),
-        fault=f"{_HERE}.refusal:choices_fault",
-        behaviour_only=True,
+    _refusal_likelihood(
+        "under_refusal_likelihood",
+        "Unsafe prompts: probability of the other choices over that of all choices.",
     ),
     RegisteredScorer(
         metric=up("valid_form", SHARE, "The answer has the form that the item's `format` names."),

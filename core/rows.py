@@ -1,6 +1,6 @@
 """Rows as every part of Keepgain sees them: a chat, a prompt with its answer, or plain text.
 
-`formats.py` turns what users have (field mappings, Alpaca, ShareGPT, ...) into these.
+`row_files.py` turns what users have (field mappings, Alpaca, ShareGPT, ...) into these.
 """
 
 import json

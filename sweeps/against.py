@@ -6,23 +6,19 @@ from pathlib import Path
 from keepgain.core.errors import UserError
 from keepgain.core.formats import FormatName
 from keepgain.sweeps.check_progress import CheckProgress
-from keepgain.sweeps.datasets import (
-    fields_of_dates,
-    read_located,
-    read_sources,
-    read_suites,
-    wants_choices,
-)
+from keepgain.sweeps.data_files import fields_of_dates, read_located, wants_choices
 from keepgain.sweeps.gates.catalogue import CODES
 from keepgain.sweeps.gates.drift import Drift, Old, check_drift
 from keepgain.sweeps.gates.findings import finish
 from keepgain.sweeps.gates.labels import FactsProbe, facts_of, labels_of
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.scan import scan_sets, usable_processes
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.located import Located
 from keepgain.sweeps.row_sets import row_sets
-from keepgain.sweeps.spec import LoadedSpec
-from keepgain.sweeps.spec_models import DataSpec
+from keepgain.sweeps.sources import read_sources
+from keepgain.sweeps.spec_sources import DataSpec
+from keepgain.sweeps.suites import read_suites
 
 MOST_LINES = 40
 """Of the table of shares; JSON has all."""

@@ -9,9 +9,11 @@ from keepgain.core.config import Arm
 from keepgain.core.errors import UserError
 from keepgain.core.identity import derive_seed
 from keepgain.core.rows import Row
-from keepgain.sweeps.datasets import Source, Suite
-from keepgain.sweeps.spec import LoadedSpec, measures_of
-from keepgain.sweeps.spec_models import ReferenceArm
+from keepgain.sweeps.loaded_spec import LoadedSpec
+from keepgain.sweeps.sources import Source
+from keepgain.sweeps.spec_question import ReferenceArm
+from keepgain.sweeps.spec_suites import measures_of
+from keepgain.sweeps.suites import Suite
 
 DEFAULT_FEW_SHOT = 4
 

@@ -14,8 +14,8 @@ from keepgain.core.identity import folder_digest
 from keepgain.core.paths import expanded
 from keepgain.core.store.location import resolve_store
 from keepgain.sweeps.iterate import find_start, merge_adapter
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.model_code import CODE, builtin_types, check_code, require_commit
-from keepgain.sweeps.spec import LoadedSpec
 from keepgain.sweeps.spec_models import ModelSpec
 from keepgain.sweeps.weights import shards_of, tensor_shapes
 

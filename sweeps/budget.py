@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from keepgain.core.config import BudgetUnit
 from keepgain.core.errors import UserError
 from keepgain.core.rows import StoredRows
-from keepgain.sweeps.datasets import SPLITS, Source, Suite
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats, token_stats
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.loaded_spec import LoadedSpec
+from keepgain.sweeps.sources import SPLITS, Source
+from keepgain.sweeps.suites import Suite
 
 DEFAULT_EPOCHS = 3.0
 

@@ -51,12 +51,12 @@ from keepgain.sweeps.gates.slices import check_slices
 from keepgain.sweeps.gates.source_labels import check_source_labels
 from keepgain.sweeps.gates.splits import QuestionProbe, check_duplicates, check_splits
 from keepgain.sweeps.gates.suites import check_question, check_suites
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.methods import check_gpu
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.space_fit import extreme_cases
-from keepgain.sweeps.spec import spec_space
 from keepgain.sweeps.spec_data import ruled_sets
-from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_sweep import SweepSpec
 
 
 def _facts_probe(_: Material) -> Sequence[Probe]:

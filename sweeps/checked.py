@@ -15,7 +15,6 @@ from keepgain.core.identity import fingerprint, folder_digest
 from keepgain.core.schema import StrictModel
 from keepgain.sweeps.check_progress import CheckProgress
 from keepgain.sweeps.data_card import DataCard, data_card
-from keepgain.sweeps.datasets import SPLITS
 from keepgain.sweeps.gate import Found, Gate, Material
 from keepgain.sweeps.gates.catalogue import CODES
 from keepgain.sweeps.gates.findings import Finding, finish
@@ -24,14 +23,18 @@ from keepgain.sweeps.gates.scan import Probe, scan_sets, usable_processes
 from keepgain.sweeps.gates.shape import ShapeProbe
 from keepgain.sweeps.located import Located
 from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.sources import SPLITS
 
 FILE_NAME = "data_check.json"
 """In the sweep's folder, and on its MLflow run."""
 _CODE = (
     "core/formats.py",
     "core/personal/*.py",
+    "core/record_reader.py",
     "core/redaction.py",
+    "core/row_files.py",
     "core/rows.py",
+    "core/whole_words.py",
     *(
         f"sweeps/{name}.py"
         for name in ("check*", "data_card", "gate", "gates/*", "row_sets", "spec_data")

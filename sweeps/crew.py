@@ -10,7 +10,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.launch import COLLECTIVE_SECONDS, GPU_TYPE_LABEL, Footprint, ResourceRequest
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.program import SweepProgram
-from keepgain.sweeps.spec_models import ResourcesSpec
+from keepgain.sweeps.spec_resources import ResourcesSpec
 
 
 @dataclass(frozen=True)

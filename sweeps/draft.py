@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import NEEDS, FoundRow, iterate_rows, key_of, records
+from keepgain.core.formats import NEEDS, key_of
+from keepgain.core.row_files import FoundRow, iterate_rows, records
 from keepgain.core.rows import Row
 from keepgain.core.yaml_io import parse_yaml
 from keepgain.sweeps.gates.conformance import asked
@@ -142,10 +143,10 @@ def survey(paths: Iterable[Path], choices: bool = False) -> Survey:
 
     Args:
         paths: The files.
-        choices: As of `core.formats.iterate_rows`.
+        choices: As of `core.row_files.iterate_rows`.
 
     Raises:
-        UserError: As `core.formats.iterate_rows`.
+        UserError: As `core.row_files.iterate_rows`.
     """
     seen = Survey()
     for path in paths:

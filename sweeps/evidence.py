@@ -18,11 +18,11 @@ from keepgain.core.record import (
 from keepgain.core.status import Stage, TrialStatus
 from keepgain.sweeps.candidates import INTERPOLATION, candidates_of
 from keepgain.sweeps.checked import Flagged
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.search.replay import RunState, SweepState
 from keepgain.sweeps.search.rungs import audits
 from keepgain.sweeps.served import SCORES_OF, failure_of, form_of, served_items, served_results
-from keepgain.sweeps.spec import spec_space
 
 _NESTED: dict[str, dict[str, Any]] = {
     "early_stopping": {},

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from keepgain.core.config import SourceRef
 from keepgain.core.errors import UserError
-from keepgain.sweeps.datasets import Source, source_ref
 from keepgain.sweeps.gates.label_conflicts import conflicts
 from keepgain.sweeps.gates.label_errors import Suspicion, suspicions
 from keepgain.sweeps.gates.labels import Facts, FactsProbe, facts_of, labels_of
@@ -26,8 +25,9 @@ from keepgain.sweeps.gates.personal_data import PersonalProbe
 from keepgain.sweeps.gates.quality import QualityProbe, faulty
 from keepgain.sweeps.gates.scan import Arrays, Probe, scan_sets, usable_processes
 from keepgain.sweeps.gates.shape import ShapeProbe
+from keepgain.sweeps.loaded_spec import LoadedSpec, spec_space
 from keepgain.sweeps.located import Located, store_lines, store_rows
-from keepgain.sweeps.spec import LoadedSpec, spec_space
+from keepgain.sweeps.sources import Source, source_ref
 from keepgain.sweeps.spec_filters import Fault, FilterSpec, used_filters
 
 Flags = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.gates.scan import Arrays, Measured, Probe
 from keepgain.sweeps.prepare import Prepared
-from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_sweep import SweepSpec
 
 
 @dataclass(frozen=True)

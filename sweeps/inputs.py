@@ -3,8 +3,8 @@
 from keepgain.core.config import BaseAnswers
 from keepgain.core.rows import StoredRows
 from keepgain.core.store.datasets import DatasetInfo, columns_of
-from keepgain.sweeps.datasets import SPLITS
 from keepgain.sweeps.prepare import Prepared
+from keepgain.sweeps.sources import SPLITS
 
 
 def datasets_of(prepared: Prepared) -> tuple[DatasetInfo, ...]:

@@ -29,7 +29,7 @@ from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.ledger import read_events
 from keepgain.sweeps.search.replay import RunState, replay
-from keepgain.sweeps.spec_models import KeepModels
+from keepgain.sweeps.spec_resources import KeepModels
 
 SPEC = "spec.resolved.json"
 

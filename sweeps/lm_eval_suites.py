@@ -7,7 +7,7 @@ from keepgain.core.errors import UserError
 from keepgain.core.paths import expanded
 from keepgain.core.rows import Row
 from keepgain.core.scorer_options import HarnessTask, ScorerOptions
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.spec_scorer import LmEvalSpec
 from keepgain.trainers.harness import content_digest, full_metric, item_rows, load_tasks
 

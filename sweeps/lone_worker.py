@@ -14,7 +14,7 @@ from keepgain.core.status import FailureCause
 from keepgain.core.work import ScoreRequest, TrainRequest, WorkReply
 from keepgain.sweeps.crew import worker_env
 from keepgain.sweeps.gates.resources import detect_machine, plan_slots
-from keepgain.sweeps.spec_models import ResourcesSpec
+from keepgain.sweeps.spec_resources import ResourcesSpec
 
 WORKER = "keepgain.trainers.worker"
 

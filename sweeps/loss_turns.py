@@ -5,10 +5,10 @@ from itertools import islice
 
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
-from keepgain.sweeps.datasets import Source
 from keepgain.sweeps.folder_codec import folder_codec
 from keepgain.sweeps.gates.tokens import FolderTokenizer
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.loaded_spec import LoadedSpec
+from keepgain.sweeps.sources import Source
 from keepgain.trainers.earlier_turns import earlier_spans
 
 TRIED = 100

@@ -10,7 +10,7 @@ from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.resources import Machine
 from keepgain.sweeps.search.dimensions import ends
 from keepgain.sweeps.search.space import Space
-from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_sweep import SweepSpec
 from keepgain.trainers.peft_options import check_peft
 
 _FLASH = "flash_attention_2"

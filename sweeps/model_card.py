@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis, Row, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.result import Analysis, Row
 from keepgain.analysis.served_text import HEADER, served_row
 from keepgain.analysis.served_text import said as served_lines
 from keepgain.analysis.stats import Estimate

@@ -11,8 +11,8 @@ from keepgain.core.paths import expanded
 from keepgain.core.scorers import users_function
 from keepgain.core.users_code import located
 from keepgain.sweeps.base_models import FILES, local_folder
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.model_code import CODE
-from keepgain.sweeps.spec import LoadedSpec
 from keepgain.sweeps.spec_models import ModelSpec
 
 

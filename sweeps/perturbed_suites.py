@@ -29,6 +29,7 @@ from keepgain.core.perturb import (
     words_of,
 )
 from keepgain.core.rows import Row, RowSpool
+from keepgain.core.whole_words import whole_words
 from keepgain.sweeps.augment.questions import asked_anew, asked_text, protected_parts
 from keepgain.sweeps.gates.patterns import PATTERN_SECONDS, stopped_after
 from keepgain.sweeps.located import Located
@@ -189,7 +190,7 @@ def _options(row: Row, text: str, keys: PerturbSpec) -> list[_Option]:
         ]
     places = []
     for choice in row.choices:
-        whole = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text)]
+        whole = [m.span() for m in whole_words(choice).finditer(text)]
         if len(whole) != 1:
             return []
         places.append(_Option(*whole[0], choice, None))

@@ -19,11 +19,12 @@ from keepgain.sweeps.check_progress import CheckProgress
 from keepgain.sweeps.checked import Checked, read_checked
 from keepgain.sweeps.gates.findings import MAX_EXAMPLES, Finding
 from keepgain.sweeps.gates.resources import Machine, detect_machine
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.named_files import named_files, refuse_outside
 from keepgain.sweeps.plan.disk import preflight_disk
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.search.storage import check_url
-from keepgain.sweeps.spec import LoadedSpec, load_spec
+from keepgain.sweeps.spec import load_spec
 
 ANY_CLUSTER = Machine(cpus=1 << 30, memory_bytes=1 << 60, gpus=1 << 30, nodes=1 << 30)
 """A cluster that is not asked yet: everything may fit. `Crew.start` asks it."""

@@ -27,30 +27,23 @@ from keepgain.core.record import ModelInfo, SuiteInfo
 from keepgain.sweeps.arms import PREVIOUS_ROUND, ArmSpec, reference_arms
 from keepgain.sweeps.base_models import BaseModel, find_models
 from keepgain.sweeps.budget import count_tokens, plan_budget
-from keepgain.sweeps.datasets import (
-    SPLITS,
-    Source,
-    Suite,
-    read_sources,
-    read_suites,
-    refuse_mixed_tokenizers,
-    source_ref,
-    suite_ref,
-)
 from keepgain.sweeps.filters import Variants, filtered_sources, store_filtered
 from keepgain.sweeps.gates.material import RowSet
 from keepgain.sweeps.gates.tokens import FolderTokenizer, TokenStats
+from keepgain.sweeps.loaded_spec import LoadedSpec, spec_space
 from keepgain.sweeps.located import store_rows
 from keepgain.sweeps.loss_turns import refuse_hidden_turns
 from keepgain.sweeps.repeat_limits import Size, limited_shares, refuse_impossible
 from keepgain.sweeps.row_sets import row_sets
 from keepgain.sweeps.search.searchable import FILTER, NO_FILTER, REPEAT_LIMIT, split_targets
 from keepgain.sweeps.shares import SHARES, source_shares
+from keepgain.sweeps.sources import SPLITS, Source, read_sources, source_ref
 from keepgain.sweeps.space_fit import refuse_misfits
-from keepgain.sweeps.spec import LoadedSpec, spec_space
 from keepgain.sweeps.spec_deepspeed import deepspeed_settings
-from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_suite_checks import refuse_mixed_tokenizers
+from keepgain.sweeps.spec_sweep import SweepSpec
 from keepgain.sweeps.spec_trainer import trainer_ref
+from keepgain.sweeps.suites import Suite, read_suites, suite_ref
 
 _FROM_TRAINING = (
     "schedule",

@@ -13,8 +13,8 @@ from dataclasses import replace
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row, RowSpool
 from keepgain.sweeps.located import Located
-from keepgain.sweeps.spec_models import SuiteSpec
 from keepgain.sweeps.spec_scorer import ScorerKeys
+from keepgain.sweeps.spec_suites import SuiteSpec
 
 
 def remade(items: Located, change: Callable[[Row], Row]) -> Located:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from keepgain.core.config import BudgetUnit
 from keepgain.core.errors import UserError
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.search.given import raw_of
 from keepgain.sweeps.search.mixture import MIXTURE, Mixture
 from keepgain.sweeps.search.searchable import REPEAT_LIMIT
 from keepgain.sweeps.search.space import Space
 from keepgain.sweeps.space_fit import corners, described
-from keepgain.sweeps.spec import LoadedSpec
 
 UNITS = 1_000_000
 """Capped shares are whole millionths, as those of a mixture are: so they sum to 1 and keep their

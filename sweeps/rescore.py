@@ -5,13 +5,12 @@ record of their own in `rescores/` of the sweep's folder: nothing of it enters t
 That these items were opened is noted in the store (`sweeps.openings`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from pydantic import ValidationError
 
 from keepgain.analysis.rescored import Pair, without
@@ -20,36 +19,24 @@ from keepgain.core.errors import TrialFailure, UserError
 from keepgain.core.inside import inside
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.record import RungReport
-from keepgain.core.rows import Row, read_rows
 from keepgain.core.schema import StrictModel
-from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.location import StoreLocation
 from keepgain.core.work import ScoreRequest
 from keepgain.sweeps.checked import read_checked
-from keepgain.sweeps.datasets import read_located
 from keepgain.sweeps.export import refuse_other_base
 from keepgain.sweeps.gate import SYNTHETIC
-from keepgain.sweeps.gates.material import normalised
-from keepgain.sweeps.iterate import BEST, Start, decided_trial, find_start
+from keepgain.sweeps.iterate import BEST, Start
 from keepgain.sweeps.located import Located, digest_rows, store_rows
 from keepgain.sweeps.lone_worker import lone_worker, resources_of, trained
 from keepgain.sweeps.openings import count_openings, note_opening, opening
-from keepgain.sweeps.overview import find_sweep, read_resolved_spec, read_runs
-from keepgain.sweeps.reuse import LEDGER_NAME
+from keepgain.sweeps.overview import find_sweep
+from keepgain.sweeps.rescore_items import in_training, names_among, read_items_of, renamed
+from keepgain.sweeps.rescore_subject import MODEL, Subject, find_subject
 from keepgain.sweeps.search.replay import RunState
-from keepgain.sweeps.served import SCORES_OF, form_of
-from keepgain.sweeps.spec import measures_of
-from keepgain.sweeps.spec_models import DataSpec, QuestionSpec, SuiteSpec
-from keepgain.sweeps.spec_scorer import refuse_unscorable
+from keepgain.sweeps.spec_question import QuestionSpec
 
 FOLDER = "rescores"
 RECORD = "rescore.json"
-MODEL = "--model"
-GONE = (
-    "Rescoring needs the weights that `sweep export` and `sweep promote` take, where they lie. "
-    "A sweep of these settings (`search: {sampler: list, configs: [...]}`) makes them anew, "
-    "and reuses their search run."
-)
 
 
 class Record(StrictModel):
@@ -96,22 +83,6 @@ class Rescored:
     """Openings of the new items by any sweep of the store."""
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is scored."""
-
-    folder: Path
-    start: Start
-    run: RunState
-    base: RunState
-    old_run: RunState
-    """That has the old scores of the tuned model."""
-    old_base: RunState
-    old_suite: SuiteRef
-    suite_spec: SuiteSpec
-    spec: dict[str, Any]
-
-
 def rescore(
     location: StoreLocation,
     sweep: str,
@@ -138,7 +109,7 @@ def rescore(
             scorer cannot take, or a worker that failed.
     """
     folder = find_sweep(location, sweep)
-    subject = _subject(location, folder, suite, trial)
+    subject = find_subject(location, folder, suite, trial)
     question = QuestionSpec.model_validate(subject.spec["question"])
     rows = read_items_of(path, subject.suite_spec, subject.spec, subject.old_suite)
     ref = subject.old_suite.model_copy(
@@ -155,7 +126,7 @@ def rescore(
     if record is None:
         record = _score(location, place, rows, ref, subject, say)
     old = Pair(_old(subject.old_base, subject), _old(subject.old_run, subject))
-    names = _names(subject.old_suite, rows.rows)
+    names = names_among(subject.old_suite, rows.rows)
     new = Pair(
         renamed(_new(place, record, "base"), names), renamed(_new(place, record, "tuned"), names)
     )
@@ -176,7 +147,7 @@ def rescore(
         threshold=limit,
         threshold_from=said,
         shared=len(set(old.tuned.item_ids.tolist()) & set(new.tuned.item_ids.tolist())),
-        in_training=_in_training(subject.run, rows),
+        in_training=in_training(subject.run, rows),
         left_out=len(synthetic),
         opened=count_openings(location.work, (ref,)),
     )
@@ -190,119 +161,7 @@ def _threshold(given: float | None, question: QuestionSpec) -> tuple[float, str]
     return question.delta, "question.delta"
 
 
-def _subject(location: StoreLocation, folder: Path, suite: str | None, trial: str) -> _Subject:
-    if not (folder / LEDGER_NAME).is_file():
-        raise UserError(
-            f"the files of sweep '{folder.name}' are not here: {folder}.",
-            hint="Weights lie where the sweep ran: run this there, with that --store.",
-        )
-    if trial == BEST:
-        trial = decided_trial(folder, MODEL)
-    start = _start(location, folder, trial)
-    runs = read_runs(folder)
-    run = next(r for r in runs if folder / _weights(r) == start.folder)
-    base = next(
-        r
-        for r in runs
-        if r.asked.stage is Stage.BASE and r.asked.kind == "base" and r.asked.model == start.model
-    )
-    spec = read_resolved_spec(folder)
-    tests = {
-        str(r.asked.params[SCORES_OF]): r
-        for r in runs
-        if r.asked.stage is Stage.TEST
-        and form_of(r.asked) is None
-        and r.status is TrialStatus.COMPLETED
-    }
-    tested = run.run_key in tests and base.run_key in tests
-    old_run, old_base = (tests[r.run_key] if tested else r for r in (run, base))
-    refs = [SuiteRef.model_validate(s) for s in old_run.asked.config["suites"]]
-    name, suite_spec = _suite(suite, spec)
-    return _Subject(
-        folder=folder,
-        start=start,
-        run=run,
-        base=base,
-        old_run=old_run,
-        old_base=old_base,
-        old_suite=next(r for r in refs if r.name == name),
-        suite_spec=suite_spec,
-        spec=spec,
-    )
-
-
-def _start(location: StoreLocation, folder: Path, trial: str) -> Start:
-    try:
-        return find_start(location.work, f"{folder.name}/{trial}", MODEL)
-    except UserError as error:
-        raise UserError(
-            error.problem,
-            where=error.where,
-            hint=" ".join(x for x in (error.hint, GONE) if x),
-        ) from None
-
-
-def _suite(wanted: str | None, spec: dict[str, Any]) -> tuple[str, SuiteSpec]:
-    suites = {n: SuiteSpec.model_validate(s) for n, s in spec["suites"].items()}
-    if wanted is not None and wanted not in suites:
-        raise UserError(
-            f"the sweep has no suite '{wanted}'.",
-            where="--as",
-            hint=f"It has: {', '.join(suites)}.",
-        )
-    fitting = [n for n, s in suites.items() if measures_of(n, s) == "gain"]
-    chosen = [wanted] if wanted is not None else fitting
-    if len(chosen) != 1:
-        raise UserError(
-            f"the sweep has {len(chosen)} suites that measure the gain.",
-            where="--as",
-            hint=f"Name the one that the new items replace: {', '.join(suites)}.",
-        )
-    (name,) = chosen
-    if suites[name].lm_eval is not None:
-        raise UserError(
-            f"the items of '{name}' are of a task of lm-evaluation-harness, not of a file.",
-            where="--as",
-            hint=f"Name another suite: {', '.join(n for n in suites if n != name) or 'none'}.",
-        )
-    if made_of := suites[name].made_of:
-        raise UserError(
-            f"the items of '{name}' are made of those of {' and '.join(made_of)}.",
-            where="--as",
-            hint=f"Name {made_of[0]}.",
-        )
-    return name, suites[name]
-
-
-def read_items_of(path: Path, suite: SuiteSpec, spec: dict[str, Any], old: SuiteRef) -> Located:
-    """The rows of a file as items of a suite: its format and fields, or those of its source.
-
-    Args:
-        path: The file.
-        suite: As the spec has it.
-        spec: The whole of it, as JSON.
-        old: The items that are replaced.
-
-    Raises:
-        UserError: No such file, or the first row that cannot be read or scored, by its line.
-    """
-    if not path.exists():
-        raise UserError("no such file.", where=f"--suite {path}")
-    of: SuiteSpec | DataSpec = suite
-    if suite.source is not None:
-        of = DataSpec.model_validate(spec["data"][suite.source])
-    rows, _ = read_located(
-        path,
-        format=of.format,
-        fields=of.fields,
-        slices=tuple(spec.get("slices") or ()),
-        choices=suite.registered.fits == "choices",
-    )
-    refuse_unscorable(old.name, suite, old.options, rows.placed(), "--suite")
-    return rows
-
-
-def _known(place: Path, ref: SuiteRef, subject: _Subject) -> Record | None:
+def _known(place: Path, ref: SuiteRef, subject: Subject) -> Record | None:
     """Of the same weights on the same items by the same scorer; None: they are scored anew."""
     try:
         record = Record.model_validate_json((place / RECORD).read_bytes())
@@ -318,7 +177,7 @@ def _score(
     place: Path,
     rows: Located,
     ref: SuiteRef,
-    subject: _Subject,
+    subject: Subject,
     say: Callable[[str], None],
 ) -> Record:
     start, run = subject.start, subject.run
@@ -368,7 +227,7 @@ def _score(
     return record
 
 
-def _old(run: RunState, subject: _Subject) -> ItemScores:
+def _old(run: RunState, subject: Subject) -> ItemScores:
     """As the sweep has scored it."""
     report, suite = run.last_report, subject.old_suite
     if report is None:
@@ -382,51 +241,3 @@ def _new(place: Path, record: Record, what: Literal["base", "tuned"]) -> ItemSco
 
 def _of(scores: Iterable[tuple[str, ItemScores]], suite: SuiteRef) -> ItemScores:
     return next(s for _, s in scores if (s.suite, s.split) == (suite.name, suite.split))
-
-
-def _names(old: SuiteRef, new: Iterable[Row]) -> dict[str, str]:
-    """Of the old rows that are still there; none: ids are taken at their word."""
-    path = Path(old.path)
-    return new_names(read_rows(path), new) if path.is_file() else {}
-
-
-def new_names(old: Iterable[Row], new: Iterable[Row]) -> dict[str, str]:
-    """Id of a new row → that of the old row with its content; ids that a file gives may be other
-    rows' in another file, and these get one of their own."""
-    by_content: dict[tuple[str, str], str] = {}
-    taken = set()
-    for row in old:
-        by_content.setdefault(_content(row), row.id)
-        taken.add(row.id)
-    names = {}
-    for row in new:
-        own = f"new:{row.id}" if row.id in taken else row.id
-        names[row.id] = by_content.pop(_content(row), own)
-    return names
-
-
-def _content(row: Row) -> tuple[str, str]:
-    return normalised(row.question()), normalised(row.answer)
-
-
-def renamed(scores: ItemScores, names: Mapping[str, str]) -> ItemScores:
-    """With other ids, where they have one."""
-    ids = [names.get(i, i) for i in scores.item_ids.tolist()]
-    return replace(scores, item_ids=np.array(ids, dtype=np.str_))
-
-
-def _in_training(run: RunState, rows: Located) -> int:
-    """Of rows that are still there."""
-    asked = [normalised(row.question()) for row in rows.rows]
-    wanted = set(asked)
-    known: set[str] = set()
-    for source in run.asked.config["sources"]:
-        if (path := Path(source["path"])).is_file():
-            known |= {q for row in read_rows(path) if (q := normalised(row.question())) in wanted}
-    return sum(question in known for question in asked)
-
-
-def _weights(run: RunState) -> str:
-    """Of the run's folder; a name that no folder has where it kept none."""
-    report = run.last_report
-    return (report.model_folder if report else None) or "\0"

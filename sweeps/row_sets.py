@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from keepgain.sweeps.datasets import SPLITS, Source, Suite
 from keepgain.sweeps.gates.material import RowSet
-from keepgain.sweeps.spec import measures_of
+from keepgain.sweeps.sources import SPLITS, Source
+from keepgain.sweeps.spec_suites import measures_of
+from keepgain.sweeps.suites import Suite
 
 
 def row_sets(sources: Mapping[str, Source], suites: Mapping[str, Suite]) -> tuple[RowSet, ...]:

@@ -25,6 +25,7 @@ from keepgain.sweeps.full_disk import said_of_full_disk
 from keepgain.sweeps.keeper import Keeper
 from keepgain.sweeps.kept_files import prune
 from keepgain.sweeps.limits import spent_text
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.notify import Message, Status, notify
 from keepgain.sweeps.preflight import preflight
 from keepgain.sweeps.prepare import Prepared
@@ -45,7 +46,6 @@ from keepgain.sweeps.search.ledger import (
 from keepgain.sweeps.search.objectives import constraint_names, directions, limits_of
 from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.search.stratified import StratifiedSearch
-from keepgain.sweeps.spec import spec_space
 from keepgain.sweeps.steering import Inbox
 from keepgain.sweeps.warm_start import learned_trials
 

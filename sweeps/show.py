@@ -14,9 +14,9 @@ from keepgain.core.config import Loss
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.sweeps.base_models import BaseModel
-from keepgain.sweeps.datasets import Source
 from keepgain.sweeps.folder_codec import folder_codec
 from keepgain.sweeps.gates.tokens import FolderTokenizer
+from keepgain.sweeps.sources import Source
 from keepgain.trainers.encode import encode_rows
 from keepgain.trainers.tokens import Codec
 

@@ -8,12 +8,12 @@ from keepgain.core.config import SourceRef
 from keepgain.core.errors import UserError
 from keepgain.sweeps.base_models import BaseModel
 from keepgain.sweeps.gates.repeats import Case
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.search.dimensions import ends
 from keepgain.sweeps.search.mixture import MIXTURE
 from keepgain.sweeps.search.searchable import ALL_LINEAR, FILTER, REPEAT_LIMIT, split_targets
 from keepgain.sweeps.search.space import Space
 from keepgain.sweeps.shares import SHARES
-from keepgain.sweeps.spec import LoadedSpec
 
 
 def refuse_misfits(

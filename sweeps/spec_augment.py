@@ -10,7 +10,7 @@ from keepgain.core.perturb import FILLERS, KINDS, SHARE, Kind, slot_names
 from keepgain.core.schema import StrictModel
 
 if TYPE_CHECKING:
-    from keepgain.sweeps.spec_models import SweepSpec
+    from keepgain.sweeps.spec_sweep import SweepSpec
 
 By = Kind | Literal["template"]
 QUESTION = "{question}"

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from keepgain.core.errors import UserError
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.trainers.deepspeed_settings import Own, passed_on
 
 KEY = "training.deepspeed"

@@ -11,7 +11,7 @@ from keepgain.sweeps.search.searchable import FILTER, NO_FILTER
 
 if TYPE_CHECKING:
     from keepgain.sweeps.search.space import Space
-    from keepgain.sweeps.spec_models import SweepSpec
+    from keepgain.sweeps.spec_sweep import SweepSpec
 
 Fault = Literal[
     "duplicates",

@@ -14,8 +14,8 @@ from keepgain.core.scorers import in_points
 from keepgain.sweeps.recovered_suites import remade
 
 if TYPE_CHECKING:
-    from keepgain.sweeps.datasets import Suite
-    from keepgain.sweeps.spec_models import SweepSpec
+    from keepgain.sweeps.spec_sweep import SweepSpec
+    from keepgain.sweeps.suites import Suite
 
 
 class _Asked(NamedTuple):

@@ -16,7 +16,7 @@ from keepgain.core.scorers import users_function
 from keepgain.core.users_code import code_digest, located
 
 if TYPE_CHECKING:
-    from keepgain.sweeps.spec_models import SweepSpec
+    from keepgain.sweeps.spec_sweep import SweepSpec
 
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _SCRIPT = re.compile(r".*\.(py|sh|pl|rb|js)")

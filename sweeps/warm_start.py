@@ -20,6 +20,7 @@ from keepgain.core.status import Stage, TrialStatus
 from keepgain.core.store.names import RECORD_FOLDER
 from keepgain.core.store.record_files import load_record
 from keepgain.sweeps.evidence import flat_params
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.openings import count_openings
 from keepgain.sweeps.prepare import Prepared
 from keepgain.sweeps.reuse import LEDGER_NAME
@@ -30,7 +31,6 @@ from keepgain.sweeps.search.objectives import constraints, directions, limits_of
 from keepgain.sweeps.search.replay import RunState, SweepState, replay
 from keepgain.sweeps.search.searchable import FILTER, NO_FILTER
 from keepgain.sweeps.search.space import Space
-from keepgain.sweeps.spec import spec_space
 
 NOT_OF_THE_TRIAL = ("model", "sources", "suites", "runtime", "rungs", "mixture")
 """Of a configuration: what is compared apart, or changes nothing of the final scores."""

@@ -12,7 +12,6 @@ from keepgain.analysis.contract import Contract
 from keepgain.cluster.cli.main import _parser as cluster_parser
 from keepgain.sweeps.cli.main import _parser as sweep_parser
 from keepgain.sweeps.spec import load_spec
-from keepgain.sweeps.spec_models import SweepSpec
 from keepgain.sweeps.spec_search import (
     ConfirmSpec,
     LimitsSpec,
@@ -21,6 +20,7 @@ from keepgain.sweeps.spec_search import (
     StalledSpec,
     StoppingSpec,
 )
+from keepgain.sweeps.spec_sweep import SweepSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("examples/*/*.md")]

@@ -103,7 +103,9 @@ class _Error:
 
     value: float
     draws: Floats
-    """Shape [draws], the bins as they are in the sample."""
+    """Shape [draws] of items, the bins as they are in the sample."""
+    of_seeds: Floats
+    """Shape [draws]: what seeds add."""
     apart: Floats
     """Shape [draws]: an upper bound of how far the draw is from the sample."""
     n_items: int
@@ -116,7 +118,7 @@ class _Error:
     @property
     def below(self) -> Floats:
         """Shape [draws]: how far each draw is below the mean of all."""
-        return np.asarray(self.draws.mean() - self.draws)
+        return np.asarray(self.draws.mean() - self.draws + self.of_seeds)
 
     def estimate(self) -> Estimate:
         return self._within(self.value, self.apart, self.below, floor=0.0)
@@ -140,10 +142,10 @@ def _error(suite: SuiteItems, scores: Floats) -> _Error:
     chunks = [c @ terms / c.sum(axis=1, keepdims=True) for c in item_counts(suite)]
     drawn = np.concatenate(chunks).reshape(DRAWS, seeds, -1)
     own, weights = np.abs(means).sum(axis=1), seed_weights(seeds)
-    values = np.einsum("ds,dsb->d", weights, np.abs(drawn))
+    values = np.abs(drawn).sum(axis=2).mean(axis=1)
     of_items = np.abs(drawn - means).sum(axis=2).mean(axis=1)
-    of_seeds = np.abs((weights - 1 / seeds) @ own)
-    return _Error(float(own.mean()), values, of_items + of_seeds, n, seeds)
+    of_seeds = (weights - 1 / seeds) @ own
+    return _Error(float(own.mean()), values, of_seeds, of_items + np.abs(of_seeds), n, seeds)
 
 
 def _bin_terms(signed: Floats) -> Floats:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from keepgain.analysis.behaviour.resample import PartMeans
 from keepgain.analysis.stats import CONFIDENCE, UNKNOWN, Estimate
@@ -51,17 +52,15 @@ class _Side:
     """Shape [contrasts]."""
     apart: Floats
     """Deviations of draws, shape [draws, contrasts]."""
+    plain: Floats
+    """The same with normal effects of seeds: those of few seeds as Student's t have no variance."""
     errors: Floats
-    """Their standard deviations, shape [contrasts]."""
+    """Standard deviations of `plain`, shape [contrasts]."""
 
     @staticmethod
-    def of(values: Floats, drawn: Floats) -> "_Side":
-        return _Side.apart_by(values, drawn - values)
-
-    @staticmethod
-    def apart_by(values: Floats, apart: Floats) -> "_Side":
-        errors = apart.std(axis=0)
-        return _Side(values, apart, np.where(errors < _ROUNDING, 0.0, errors))
+    def of(values: Floats, apart: Floats, plain: Floats) -> "_Side":
+        errors = plain.std(axis=0)
+        return _Side(values, apart, plain, np.where(errors < _ROUNDING, 0.0, errors))
 
     def largest_known(self, low: float) -> bool:
         """False where a contrast that may be the largest does not vary: items that are all alike
@@ -94,19 +93,26 @@ def largest(contrasts: Floats, sides: Sequence[PartMeans], n_items: Sequence[int
         n_items: Behind the figure of each side.
     """
     usable = np.all([np.isfinite(s.draws).all(axis=1) for s in sides], axis=0)
-    found = [_Side.of(contrasts @ s.values, s.draws[usable] @ contrasts.T) for s in sides]
+    found = [_side(contrasts, s, usable) for s in sides]
     seeds = max(s.n_seeds for s in sides)
     enough = len(contrasts) <= MOST and usable.mean() > CONFIDENCE
     told = [
         _estimate(side, n, s.n_seeds, enough)
         for side, n, s in zip(found, n_items, sides, strict=True)
     ]
-    drawn_largest = np.max(found[0].values + found[0].apart, axis=1)
+    drawn_largest = np.max(found[0].values + found[0].plain, axis=1)
     rise = float(np.mean(drawn_largest) - np.max(found[0].values)) if enough else 0.0
     if len(sides) == 1:
         return Largest(told[0], None, None, rise)
     change = _change(found[0], found[1], min(n_items), seeds, enough)
     return Largest(told[0], told[1], change, rise)
+
+
+def _side(contrasts: Floats, means: PartMeans, usable: npt.NDArray[np.bool_]) -> _Side:
+    values = contrasts @ means.values
+    both = (means.draws, means.draws if means.plain is None else means.plain)
+    apart, plain = (drawn[usable] @ contrasts.T - values for drawn in both)
+    return _Side.of(values, apart, plain)
 
 
 def _estimate(side: _Side, n: int, seeds: int, enough: bool) -> Estimate:
@@ -122,7 +128,9 @@ def _estimate(side: _Side, n: int, seeds: int, enough: bool) -> Estimate:
 
 def _change(tuned: _Side, base: _Side, n: int, seeds: int, enough: bool) -> Estimate:
     value = float(np.max(tuned.values) - np.max(base.values))
-    paired = _Side.apart_by(tuned.values - base.values, tuned.apart - base.apart)
+    paired = _Side.of(
+        tuned.values - base.values, tuned.apart - base.apart, tuned.plain - base.plain
+    )
     unknown = Estimate(value, None, None, n, seeds, UNKNOWN)
     if not enough:
         return unknown

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keepgain.analysis import cells, tables, words
-from keepgain.analysis.analyze import Analysis, Row
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.report.links import TAG_TRIAL, Links
 from keepgain.analysis.report.thin import top_rows
+from keepgain.analysis.result import Analysis, Row
 from keepgain.analysis.views.decision import (
     TITLES,
     check_lines,

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from keepgain.analysis import cells, words
-from keepgain.analysis.analyze import Analysis, SizeRow
 from keepgain.analysis.plots import BLACK, BLUE, GREY, VERMILLION
 from keepgain.analysis.report.front import SYMBOLS, symbol_of
 from keepgain.analysis.report.marks import Frame, Panel
+from keepgain.analysis.result import Analysis, SizeRow
 from keepgain.analysis.sizes import lost_level
 from keepgain.analysis.stats import Estimate
 from keepgain.core.units import human_count

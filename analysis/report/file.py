@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.report.links import NO_LINKS, Links, links_of
+from keepgain.analysis.result import Analysis
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence
 

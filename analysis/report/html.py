@@ -14,11 +14,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.report import content, drawings, front
 from keepgain.analysis.report.links import NO_LINKS, Links, by_name
 from keepgain.analysis.report.marks import frame, panels
+from keepgain.analysis.result import Analysis
 from keepgain.core.pages import environment, save
 from keepgain.core.record import Evidence
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from keepgain.analysis.analyze import Analysis
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import Configuration
 from keepgain.core.record import short_id
 from keepgain.core.store.location import StoreLocation

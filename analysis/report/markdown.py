@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from keepgain.analysis import tables, words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.render import view_markdown
 from keepgain.analysis.report.content import commands, excluded
 from keepgain.analysis.report.thin import top_rows
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.views.decision import TITLES, flip_lines, headline, notes, reading
 from keepgain.core.pages import save
 from keepgain.core.record import Evidence

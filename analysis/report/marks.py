@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keepgain.analysis import cells, objectives, words
-from keepgain.analysis.analyze import Analysis, Row
 from keepgain.analysis.fronts import WITHIN
 from keepgain.analysis.report.thin import thinned
+from keepgain.analysis.result import Analysis, Row
 from keepgain.analysis.stats import Estimate
 from keepgain.core.record import short_id
 from keepgain.core.scorers import in_points

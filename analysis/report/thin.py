@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from itertools import islice, zip_longest
 
-from keepgain.analysis.analyze import Analysis, Row
+from keepgain.analysis.result import Analysis, Row
 
 MAX_TOP, MAX_NEAR, MAX_CLOUD = 60, 200, 250
 """Of a panel: the best by rank, those near the front, and the sample of the rest."""

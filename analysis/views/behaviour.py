@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import fmean
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.behaviour.beside import harm_said
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.behaviour.guards import GuardFound, guards_found
@@ -18,6 +17,7 @@ from keepgain.analysis.find import find_row
 from keepgain.analysis.flagged import on_real_items
 from keepgain.analysis.grid import View
 from keepgain.analysis.measures import Measures, measures_of
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.spending import final_confidence
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration

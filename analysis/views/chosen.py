@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.find import find_name, find_row
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import Configuration, SuiteItems, Table
 from keepgain.analysis.views.scored import on_split
 from keepgain.core.config import Split

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keepgain.analysis import objectives, words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.contract import estimate_part
 from keepgain.analysis.find import find_row
 from keepgain.analysis.grid import View
-from keepgain.analysis.measures import Measures, Quantity
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.quantities import Quantity
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.slices import SliceFigure, careful, cautious, slices_of
 from keepgain.analysis.stats import Uncertain
 from keepgain.analysis.table import Configuration, SuiteItems, build_table

@@ -10,9 +10,9 @@ from dataclasses import asdict
 import numpy as np
 
 from keepgain.analysis import cells, words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.stats import CONFIDENCE, t_quantile
 from keepgain.analysis.table import build_table
 from keepgain.analysis.why import amounts_text

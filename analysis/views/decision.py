@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from keepgain.analysis import given_text, words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.cells import cost, level, signed
 from keepgain.analysis.edges import Edge
 from keepgain.analysis.fronts import WITHIN
@@ -11,6 +10,7 @@ from keepgain.analysis.inference_text import said as inference_lines
 from keepgain.analysis.judge import Flip
 from keepgain.analysis.objectives import SINCE_PREVIOUS
 from keepgain.analysis.overfitting_text import said as overfitting_lines
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.reviewed import said as review_lines
 from keepgain.analysis.rung_check import said as rung_line
 from keepgain.analysis.served_text import said as served_lines

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from keepgain.analysis import cells, words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.behaviour.capabilities import ByCapability, by_capability
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.behaviour.groups import group_figures
 from keepgain.analysis.behaviour.recovery import Recovery, recoveries
 from keepgain.analysis.churn import Churn
+from keepgain.analysis.descriptions import churn_of
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.slices import cautious
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration
@@ -81,7 +82,7 @@ def _find(measures: Measures, who: Configuration, split: Split) -> _Found:
     return _Found(
         who,
         by_capability(measures, who, split),
-        tuple(c for c in measures.churn(who, split) if c.measures == "forgetting"),
+        tuple(c for c in churn_of(measures, who, split) if c.measures == "forgetting"),
         _distances_of(measures.behaviours, who, split),
         recoveries(measures, who, split),
         _groups_of(measures, who, split),

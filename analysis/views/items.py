@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import Configuration, build_table
 from keepgain.analysis.views.chosen import (
     WHERE,

@@ -1,7 +1,7 @@
 """Views of single items: which split they may show, and a configuration's scores there."""
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import Configuration, Table
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError

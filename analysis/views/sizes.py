@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from keepgain.analysis import cells, contract_sizes, words
-from keepgain.analysis.analyze import Analysis, SizeRow
 from keepgain.analysis.best_of_k import MIN_TRIALS, compared_at
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.result import Analysis, SizeRow
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.views.decision import amount, origin
 from keepgain.analysis.views.trials import column_name

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keepgain.analysis import cells, objectives, words
-from keepgain.analysis.analyze import Analysis, Row
 from keepgain.analysis.contract import trial_part
 from keepgain.analysis.find import find_name
 from keepgain.analysis.fronts import WITHIN
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.result import Analysis, Row
 from keepgain.analysis.views.decision import origin
 from keepgain.core.record import short_id
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from keepgain.analysis import words
-from keepgain.analysis.analyze import Analysis
 from keepgain.analysis.given_table import given_table
 from keepgain.analysis.grid import View
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import build_table
 from keepgain.analysis.why.contrasts import contrasts
 from keepgain.analysis.why.importance import importances

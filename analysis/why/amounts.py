@@ -9,51 +9,33 @@ settings that weigh the rows every slice, the rarest first.
 "Enough" is judged by the question's `delta`: an amount is *within* if its bound against the best
 amount is at most delta, *worse* if it is shown to be more than delta behind some other amount, and
 *open* else. All bounds of a curve hold together with 95 %; curves are judged one by one.
-
-A share of the training tokens cannot rise alone. The others fall in proportion: the share's curve
-is adjusted for each other source's part of what is left. `replay_share` and `synthetic_share` are
-such parts by definition.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from keepgain.analysis.dose import ROOM, Response, more_trainings, respond
+from keepgain.analysis.dose import Response, more_trainings, respond
 from keepgain.analysis.measures import Measures
-from keepgain.analysis.slices import Slice, SliceFigure, slice_block, slices_of
+from keepgain.analysis.quantities import Quantity
+from keepgain.analysis.slices import Slice, SliceFigure, slices_of
 from keepgain.analysis.stats import Block, Estimate
-from keepgain.analysis.why.observations import (
-    SHARE,
-    SHARES,
-    Observation,
-    Setting,
-    design,
-    independent,
-    settings,
-    share,
-    shares,
+from keepgain.analysis.why.data_settings import (
+    NO_FILTER,
+    WEIGHING,
+    amount_of,
+    data_settings,
+    other_settings,
 )
-from keepgain.core.items import MIN_SLICE_ITEMS, Floats
+from keepgain.analysis.why.observations import SHARE, Observation, Setting
+from keepgain.core.items import MIN_SLICE_ITEMS
 from keepgain.core.record import SpaceDimension
 
-WEIGHING = ("balance_strength", "balance_by", "group_dro_step")
-FILTER, NO_FILTER, REPEAT_LIMIT = "filter.", "none", "repeat_limit."
-"""`filter.SOURCE` and `repeat_limit.SOURCE`: which rows of a source are left out, and how often one
-may be drawn. A limit acts through the shares alone, which are recorded as it left them."""
-DATA = ("rows", *SHARES, *WEIGHING)
 GROUP = "group"
 MAX_SLICES = 6
 METHOD, TOGETHER = "adjusted_curve_t", "adjusted_curve_max_t"
-LEARNING_RATE = "learning_rate"
-SQUARED = 18
-"""Trials beyond the other settings from which on the learning rate has a square, for its
-optimum."""
-
-MAX_BLOCKS = 100
 
 Verdict = Literal["within", "worse", "open"]
 
@@ -139,45 +121,9 @@ def amounts(
     for model in (m.name for m in measures.table.sweep.models):
         own = [o for o in found if o.who.model == model]
         for setting in data_settings(own, space, roles or {}):
-            used = [o for o in own if _amount(o, setting) is not None]
+            used = [o for o in own if amount_of(o, setting) is not None]
             results += _of_setting(model, setting, used, measures, space, roles or {}, delta)
     return tuple(results)
-
-
-def data_settings(
-    own: Sequence[Observation], space: Sequence[SpaceDimension], roles: Mapping[str, str]
-) -> tuple[Setting, ...]:
-    """Settings of the data that differ; of the shares that sum to 1 not the task's, which has the
-    rest: of several sources of the task the first one of the spec, and without known roles the
-    largest on average."""
-    mixed = [n for n in shares(own) if n.startswith(SHARE)]
-    tasks = [f"{SHARE}{n}" for n, role in roles.items() if role == "task"]
-    left_out = next((n for n in tasks if n in mixed), mixed[0] if mixed else None)
-    varied = {s.name: s for s in settings(own, space)}
-    # A source that some trials lack is a share of 0 there.
-    varied |= {n: Setting(n, "number") for n in mixed}
-    return tuple(
-        s
-        for n, s in varied.items()
-        if (n in DATA or n in mixed or n.startswith((FILTER, REPEAT_LIMIT)))
-        and n != left_out
-        and not _single(own, s)
-    )
-
-
-def _single(own: Sequence[Observation], setting: Setting) -> bool:
-    return len({_amount(o, setting) for o in own} - {None}) < 2
-
-
-def _amount(o: Observation, setting: Setting) -> float | str | None:
-    """As it is told: a number or text."""
-    if setting.name.startswith(SHARE):
-        return share(o, setting.name)
-    value = o.params.get(setting.name)
-    if value is None or setting.kind == "category":
-        return None if value is None else str(value)
-    assert isinstance(value, int | float), "settings() checked it"
-    return float(value)
 
 
 def _of_setting(
@@ -189,7 +135,7 @@ def _of_setting(
     roles: Mapping[str, str],
     delta: float,
 ) -> list[Curve]:
-    told = [_amount(o, setting) for o in used]
+    told = [amount_of(o, setting) for o in used]
     log = setting.name == "rows" or setting.kind == "log"
     names: tuple[str, ...] | None = None
     if setting.kind == "category":
@@ -198,7 +144,7 @@ def _of_setting(
     else:
         x = np.array([float(str(v)) for v in told])
         x = np.log(x) if log else x
-    adjusted, z = _others(setting, used, space)
+    adjusted, z = other_settings(setting, used, space)
     start = Curve(
         model,
         setting.name,
@@ -217,12 +163,12 @@ def _of_setting(
         curve = replace(
             start, measure=measure, part=part, worst=worst, scorer=scorer, margin=margin
         )
-        blocks = _blocks(used, measures, measure, part)
+        quantity = measure if part is None else SliceFigure(part, gain=True)
+        blocks = _blocks(used, measures, quantity)
         if blocks is None:
             curves.append(replace(curve, reason="not every trial has this figure"))
             continue
         seeds = np.array([float(o.who.seeds("validation")) for o in used])
-        quantity = measure if part is None else SliceFigure(part, gain=True)
         pooled = measures.seed_variance(model, "validation", quantity)
         got = respond(x, z, blocks, (pooled, seeds), levels=len(names) if names else None)
         if isinstance(got, str):
@@ -304,10 +250,10 @@ def _scorer(measures: Measures, part: Slice) -> str:
 
 
 def _blocks(
-    used: Sequence[Observation], measures: Measures, measure: str, part: Slice | None
+    used: Sequence[Observation], measures: Measures, quantity: Quantity
 ) -> list[Block] | None:
     """One block a suite with a column a trial; None where a trial lacks the figure."""
-    each = [_of_trial(o, measures, measure, part) for o in used]
+    each = [measures.blocks(o.who, "validation", quantity) for o in used]
     if any(b is None for b in each):
         return None
     return [
@@ -318,68 +264,3 @@ def _blocks(
         )
         for same in zip(*(b for b in each if b is not None), strict=True)
     ]
-
-
-def _of_trial(
-    o: Observation, measures: Measures, measure: str, part: Slice | None
-) -> tuple[Block, ...] | None:
-    if part is None:
-        return measures.blocks(o.who, "validation", measure)
-    base = measures.base(o.who.model)
-    if base is None or part.suite not in base.scores.get("validation", {}):
-        return None
-    suite = measures.table.suites["validation"][part.suite]
-    scores = o.who.scores["validation"][part.suite]
-    figure = SliceFigure(part, gain=True)
-    block = slice_block(figure, suite, scores, base.scores["validation"][part.suite])
-    return None if block is None else (block,)
-
-
-def _others(
-    setting: Setting, used: Sequence[Observation], space: Sequence[SpaceDimension]
-) -> tuple[tuple[str, ...], Floats]:
-    """Names and centred columns of the other settings, shape [T, d].
-
-    Where all their combinations recur, as in a grid, each has a column (a block), so that amounts
-    are compared within it; else each setting has one, or one a level.
-    """
-    mixed = [n for n in shares(used) if n.startswith(SHARE)]
-    is_share = setting.name.startswith(SHARE)
-    # The budget follows from the duration.
-    is_limit = setting.name.startswith(REPEAT_LIMIT)
-    apart = {setting.name, "budget", *(mixed if is_share or is_limit else ())}
-    others = [
-        s
-        for s in settings(used, space)
-        if s.name not in apart and not s.name.startswith(REPEAT_LIMIT)
-    ]
-    rest = [n for n in mixed if n != setting.name] if is_share else []
-    parts = [_of_rest(used, setting.name, n) for n in rest]
-    varied = [n for n, p in zip(rest, parts, strict=True) if np.ptp(p) > 1e-9]
-    names = (*(s.name for s in others), *varied)
-    values = [[str(s.of(o.params)) for s in others] for o in used]
-    cells = [(*v, *(f"{p[t]:.6g}" for p in parts)) for t, v in enumerate(values)]
-    blocks = Counter(cells)
-    room = len(used) - len(blocks) - len({_amount(o, setting) for o in used}) >= ROOM
-    if room and 1 < len(blocks) <= MAX_BLOCKS and min(blocks.values()) > 1:
-        z = np.array([[float(c == b) for b in list(blocks)[1:]] for c in cells])
-        return names, z - z.mean(axis=0)
-    columns, z = design(used, others)
-    if LEARNING_RATE in columns and len(used) >= z.shape[1] + SQUARED:
-        rate = z[:, columns.index(LEARNING_RATE)]
-        if len(set(rate.tolist())) > 2:
-            z = np.column_stack([z, rate**2])
-    z = np.column_stack([z, *parts])
-    z = (z - z.mean(axis=0))[:, z.std(axis=0) > 1e-9]
-    return names, independent(z)
-
-
-def _of_rest(used: Sequence[Observation], setting: str, other: str) -> Floats:
-    """A source's part of the tokens that `setting` leaves, shape [T]; where it leaves none, the
-    mean."""
-    left = np.array([1 - share(o, setting) for o in used])
-    part = np.array([share(o, other) for o in used])
-    known = left > 1e-9
-    part[known] /= left[known]
-    part[~known] = part[known].mean() if known.any() else 0.0
-    return part

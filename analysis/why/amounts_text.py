@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from keepgain.analysis import words
 from keepgain.analysis.grid import Grid
-from keepgain.analysis.why.amounts import FILTER, REPEAT_LIMIT, WEIGHING, Curve, Point
+from keepgain.analysis.why.amounts import Curve, Point
+from keepgain.analysis.why.data_settings import FILTER, REPEAT_LIMIT, WEIGHING
 from keepgain.analysis.why.observations import SHARE
 from keepgain.analysis.why.section import refusals, scaled, spread
 

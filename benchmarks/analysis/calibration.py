@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.analysis.worlds import Known, Noise, base_of, world
+from keepgain.analysis.adequacy import probabilities
 from keepgain.analysis.judge import Verdict, judge
-from keepgain.analysis.measures import Measures, Quantity
-from keepgain.analysis.sizes import probabilities
+from keepgain.analysis.measures import Measures
+from keepgain.analysis.quantities import Quantity
 from keepgain.analysis.stats import Uncertain
 from keepgain.analysis.table import Configuration, Table
 from keepgain.core.config import Split

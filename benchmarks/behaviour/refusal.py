@@ -28,10 +28,10 @@ from keepgain.core.config import (
     SuiteRef,
     TrialConfig,
 )
-from keepgain.core.formats import read_row_file
 from keepgain.core.identity import file_digest, folder_digest
 from keepgain.core.items import ItemScores, read_items
 from keepgain.core.refusals import Refusals
+from keepgain.core.row_files import read_row_file
 from keepgain.core.rows import Row, facts_of, write_rows
 from keepgain.core.users_code import load_function
 from keepgain.core.work import ScoreRequest, TrainRequest

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from keepgain.core.formats import iterate_rows
+from keepgain.core.row_files import iterate_rows
 from keepgain.core.rows import RowSpool
 from keepgain.sweeps.gates.diversity import check_diversity
 from keepgain.sweeps.gates.leakage import check_leakage, find_leaks, leaked_items

@@ -9,6 +9,7 @@ import numpy as np
 from keepgain.core.endpoint.messages import Answer, Refused
 from keepgain.core.perturb import Protected
 from keepgain.core.rows import Row
+from keepgain.core.whole_words import whole_words
 from keepgain.sweeps.augment.questions import asked_text
 from keepgain.sweeps.gates.patterns import PATTERN_SECONDS, stopped_after
 from keepgain.sweeps.gates.shingles import HashSet, hash_words, normal
@@ -39,13 +40,9 @@ def parts_to_keep(row: Row, protected: Protected) -> tuple[str, ...]:
     with stopped_after(PATTERN_SECONDS, "data_spec.entities"):
         kept = [m.group() for p in protected.patterns for m in p.finditer(question)]
     kept += [w for w in re.findall(r"\w+", question) if w.casefold() in protected.words]
-    kept += [a for a in map(str.strip, (row.answer, *row.choices)) if _says(question, a)]
+    answers = map(str.strip, (row.answer, *row.choices))
+    kept += [a for a in answers if whole_words(a, ignore_case=True).search(question)]
     return tuple(dict.fromkeys(w for w in kept if w.strip()))
-
-
-def _says(text: str, words: str) -> bool:
-    """As words, not as part of a longer one."""
-    return bool(re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE))
 
 
 def fault(given: Answer | Refused, text: str, row: Row, keep: Sequence[str]) -> str | None:

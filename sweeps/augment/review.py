@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import iterate_rows, records
 from keepgain.core.jsonl import json_name
+from keepgain.core.row_files import iterate_rows, records
 from keepgain.sweeps.augment.questions import asked_text
 
 _YES = ("true", "yes", "y", "1", "x")

@@ -18,9 +18,10 @@ from keepgain.sweeps.augment.follow import PARENT
 from keepgain.sweeps.augment.keep import Items, cleaned, fault, parts_to_keep
 from keepgain.sweeps.augment.prompts import Step, Way, prompt_hash
 from keepgain.sweeps.augment.questions import asked_anew, asked_text, protected_parts
-from keepgain.sweeps.datasets import SPLITS, read_sources, read_suites
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.located import Located
-from keepgain.sweeps.spec import LoadedSpec
+from keepgain.sweeps.sources import SPLITS, read_sources
+from keepgain.sweeps.suites import read_suites
 
 _CONTENT = {key for keys in ALIASES.values() for key in keys}
 
@@ -272,7 +273,7 @@ def _sorted_out(task: Task, given: Sequence[Answer | Refused], model: str) -> Wr
 
 
 def as_record(row: Row) -> dict[str, Any]:
-    """As `core.formats` reads it again, slices under their own names."""
+    """As `core.row_files` reads it again, slices under their own names."""
     record = row.to_json()
     return {**record.pop("slices", {}), **record}
 

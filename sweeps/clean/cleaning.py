@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keepgain.core.formats import FoundRow
+from keepgain.core.row_files import FoundRow
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel
 from keepgain.sweeps.clean.edits import Edits, edit_record, plain_value

@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import FormatName, FoundRow, iterate_rows, records
+from keepgain.core.formats import FormatName
 from keepgain.core.jsonl import COMPRESSIONS
-from keepgain.sweeps.datasets import (
-    file_of,
-    read_located,
-    read_sources,
-    read_suites,
-    wants_choices,
-)
+from keepgain.core.row_files import FoundRow, iterate_rows, records
+from keepgain.sweeps.data_files import file_of, read_located, wants_choices
 from keepgain.sweeps.gates.material import RowSet
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.row_sets import row_sets
-from keepgain.sweeps.spec import LoadedSpec, measures_of
+from keepgain.sweeps.sources import read_sources
 from keepgain.sweeps.spec_data import DataRules
-from keepgain.sweeps.spec_models import DataSpec, SuiteSpec
+from keepgain.sweeps.spec_sources import DataSpec
+from keepgain.sweeps.spec_suites import SuiteSpec, measures_of
+from keepgain.sweeps.suites import read_suites
 
 _KEYS = ("path", "train", "validation", "test")
 OWN_NAMES = (
@@ -133,7 +131,7 @@ def inputs_of_files(paths: Sequence[Path]) -> Inputs:
     """Files without a spec: rows to train on.
 
     Raises:
-        UserError: As `core.formats.iterate_rows`, or a file given twice.
+        UserError: As `core.row_files.iterate_rows`, or a file given twice.
     """
     files: list[Input] = []
     sets: list[RowSet] = []

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import FoundRow, key_of
+from keepgain.core.formats import key_of
 from keepgain.core.identity import fingerprint
 from keepgain.core.jsonl import read_records
+from keepgain.core.row_files import FoundRow
 from keepgain.core.rows import Row
 from keepgain.core.schema import StrictModel, parse
 from keepgain.sweeps.clean.edits import unpacked

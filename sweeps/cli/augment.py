@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from keepgain.core.endpoint.spec import EndpointSpec
     from keepgain.sweeps.augment.prompts import Step
     from keepgain.sweeps.augment.write import Estimate, Task
-    from keepgain.sweeps.spec import LoadedSpec
+    from keepgain.sweeps.loaded_spec import LoadedSpec
 
 EPILOG = """examples:
   sweep augment sweep.yaml --source tickets --by paraphrase --dry-run     # tokens and cost

@@ -25,10 +25,11 @@ from keepgain.sweeps.gates.findings import (
     render_findings,
     strict,
 )
+from keepgain.sweeps.loaded_spec import LoadedSpec
 from keepgain.sweeps.named_files import named_files
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.show import ShownRow, render_rows, shown_rows
-from keepgain.sweeps.spec import LoadedSpec, load_spec
+from keepgain.sweeps.spec import load_spec
 
 EXAMPLES = """examples:
   sweep check sweep.yaml

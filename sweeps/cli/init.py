@@ -10,13 +10,14 @@ from pathlib import Path
 
 from keepgain.core.config import Scorer
 from keepgain.core.errors import EXIT_OK, UserError
-from keepgain.core.formats import ALIASES, RowFile, read_row_file, records
+from keepgain.core.formats import ALIASES
 from keepgain.core.paths import expanded
+from keepgain.core.row_files import RowFile, read_row_file, records
 from keepgain.core.scorers import SCORERS
 from keepgain.sweeps.base_models import HUB_ID
 from keepgain.sweeps.draft import draft_rules, quoted, survey
 from keepgain.sweeps.spec import load_spec
-from keepgain.sweeps.spec_models import NAME, SWEEP_NAME_LENGTH
+from keepgain.sweeps.spec_sweep import NAME, SWEEP_NAME_LENGTH
 
 EXAMPLES = """examples:
   sweep init --model Qwen/Qwen3-0.6B --model Qwen/Qwen3-1.7B --data tickets.jsonl

@@ -1,12 +1,12 @@
 """How labels and groups are shared out, and what the rarest of them lets a test show."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keepgain.core.items import MIN_SLICE_ITEMS
 from keepgain.core.multiplicity import holm
+from keepgain.core.whole_words import whole_words
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import (
     chi_squared_p,
@@ -161,8 +161,7 @@ def _of_terms(rows: RowSet, labels: Column, terms: Mapping[str, Sequence[str]]) 
     told = Column(labels.values, labels.codes[chosen])
     tables = {}
     for name, words in terms.items():
-        some = "|".join(re.escape(normalised(w)) for w in words)
-        pattern = re.compile(rf"(?<!\w)(?:{some})(?!\w)")
+        pattern = whole_words(*map(normalised, words))
         named = np.array([pattern.search(t) is not None for t in texts], dtype=np.int32)
         tables[name] = crosstab(Column(("others", name), named), told)
     adjusted = holm([chi_squared_p(t) for t in tables.values()])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from keepgain.core.formats import records
+from keepgain.core.row_files import records
 from keepgain.core.rows import Row
 from keepgain.sweeps.gates.findings import Finding
 from keepgain.sweeps.gates.material import RowSet

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from keepgain.core.whole_words import whole_words
 from keepgain.sweeps.gates.columns import Column
 from keepgain.sweeps.gates.counts import Table, crosstab, wilson
 from keepgain.sweeps.gates.findings import Finding
@@ -151,7 +152,7 @@ def named_labels(
     a label, and share of (row, other label) where that is named."""
     table = np.zeros((len(texts), len(values)), dtype=np.bool_)
     for k, value in enumerate(values):
-        pattern = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+        pattern = whole_words(value)
         table[:, k] = [value in text and pattern.search(text) is not None for text in texts]
     kept = np.flatnonzero(codes >= 0)
     naming = np.zeros(len(texts), dtype=np.bool_)

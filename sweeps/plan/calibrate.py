@@ -18,13 +18,13 @@ from keepgain.core.record import RungReport
 from keepgain.core.rows import write_rows
 from keepgain.core.units import human_count
 from keepgain.core.work import TrainRequest
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.lone_worker import lone_worker, trained
 from keepgain.sweeps.methods import methods_of
 from keepgain.sweeps.plan.measured import Measured, suites_label
 from keepgain.sweeps.plan.speed import Hardware
 from keepgain.sweeps.plan.trial import largest_config
 from keepgain.sweeps.prepare import Prepared, store
-from keepgain.sweeps.spec import spec_space
 
 STEPS = (2, 6, 22, 86, 342)
 """Optimizer steps after which the time is looked at; the first two are warm-up and do not count."""

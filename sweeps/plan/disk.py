@@ -13,12 +13,12 @@ from keepgain.core.publish import located
 from keepgain.core.schema import StrictModel
 from keepgain.core.units import human_bytes
 from keepgain.sweeps.kept_files import checkpoint_base
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.plan.course import finalists_of, stages_of, trials_of
 from keepgain.sweeps.plan.speed import Hardware
 from keepgain.sweeps.plan.stages import StagePlan
 from keepgain.sweeps.plan.trial import ModelPlan, model_plan
 from keepgain.sweeps.prepare import Prepared
-from keepgain.sweeps.spec import spec_space
 
 RECORD_BYTES = 300_000
 """Of a run, for item scores, log and MLflow: 0.2 to 0.3 MB measured."""

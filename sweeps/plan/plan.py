@@ -15,6 +15,7 @@ from keepgain.core.status import Stage
 from keepgain.core.units import human_bytes
 from keepgain.sweeps.gates.resources import Machine, Slots, detect_machine, plan_slots
 from keepgain.sweeps.limits import Planned, limit_lines
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.plan.course import stages_of, trials_of
 from keepgain.sweeps.plan.devices import device
 from keepgain.sweeps.plan.disk import NEARLY_FULL, DiskPart, check_disk, disk_parts, free_bytes
@@ -23,7 +24,6 @@ from keepgain.sweeps.plan.speed import Hardware
 from keepgain.sweeps.plan.stages import Amount, StagePlan
 from keepgain.sweeps.plan.trial import ModelPlan, model_plan
 from keepgain.sweeps.prepare import Prepared
-from keepgain.sweeps.spec import spec_space
 
 START_SECONDS = 15.0
 """Ray and the first worker: 10 to 20 s measured."""

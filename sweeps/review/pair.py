@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepgain.analysis.analyze import Analysis, Row, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.find import find_row
+from keepgain.analysis.result import Analysis, Row
 from keepgain.analysis.views.texts import Texts, texts_of
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError

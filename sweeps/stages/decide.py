@@ -17,7 +17,7 @@ from keepgain.core.store.names import RECORD_FOLDER
 from keepgain.core.store.record_files import RECORD_NAME, load_folder
 
 if TYPE_CHECKING:
-    from keepgain.analysis.analyze import Analysis
+    from keepgain.analysis.result import Analysis
 
 DECISION = "decision"
 FIGURES = "figures"

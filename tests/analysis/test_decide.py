@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.measures import Measures
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.table import build_table
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, Question

@@ -2,8 +2,9 @@
 
 import pytest
 
-from keepgain.analysis.analyze import Row, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.find import find_name, find_row
+from keepgain.analysis.result import Row
 from keepgain.core.errors import UserError
 from tests.analysis.evidence import Trial, base, build
 

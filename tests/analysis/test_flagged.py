@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.contract import to_json
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.views.decision import subset_lines
 from keepgain.core.record import Evidence
 from tests.analysis.evidence import exact

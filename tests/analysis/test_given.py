@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.given_question import default_margin, is_forgetting, task_of
 from keepgain.analysis.given_table import given_table
+from keepgain.analysis.result import Analysis
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, GivenObjective, Question, RunRecord, SweepRecord
 from keepgain.core.status import Stage, TrialStatus

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keepgain.analysis import objectives
 from keepgain.analysis.analyze import analyze
 from keepgain.analysis.churn import beyond_chance
+from keepgain.analysis.descriptions import churn_of, descriptions
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.table import Configuration, SuiteItems, Table
 from keepgain.core.record import Evidence, ModelInfo, Question, SuiteInfo, SweepRecord
@@ -65,7 +66,7 @@ def measures(suites: dict[str, SuiteItems], base: Scores, tuned: Scores) -> Meas
 
 def values(m: Measures) -> dict[str, float | None]:
     tuned = m.table.configurations[1]
-    told = {**m.estimates(tuned, "test"), **m.descriptions(tuned, "test")}
+    told = {**m.estimates(tuned, "test"), **descriptions(m, tuned, "test")}
     return {name: e.value for name, e in told.items()}
 
 
@@ -79,7 +80,7 @@ def test_an_identical_model_changes_nothing(world: tuple) -> None:
         assert found[name] == 0.0
     for name in ("relative_forgetting", "normalised_gain"):
         assert found[name] in (0.0, None)
-    for c in m.churn(m.table.configurations[1], "test"):
+    for c in churn_of(m, m.table.configurations[1], "test"):
         assert c.lost.value == 0.0 == c.won.value
         assert c.beyond_chance in ((0.0, 0.0), None)
 
@@ -89,7 +90,7 @@ def test_an_identical_model_changes_nothing(world: tuple) -> None:
 def test_what_was_lost_less_what_was_won_is_the_drop(world: tuple) -> None:
     m = measures(*world)
     tuned = m.table.configurations[1]
-    churn = {c.suite: c for c in m.churn(tuned, "test")}
+    churn = {c.suite: c for c in churn_of(m, tuned, "test")}
     assert set(churn) == {"task", "facts", "sums"}
     for drop in m.drops(tuned, "test"):
         c = churn[drop.suite.info.name]
@@ -112,7 +113,7 @@ def test_swapping_base_and_tuned_turns_the_signs(world: tuple) -> None:
         assert u is not None and v is not None
         assert u.item_variance == pytest.approx(v.item_variance, abs=1e-14)
     for c, d in zip(
-        *(m.churn(m.table.configurations[1], "test") for m in (there, back)), strict=True
+        *(churn_of(m, m.table.configurations[1], "test") for m in (there, back)), strict=True
     ):
         assert (c.lost.value, c.won.value) == (d.won.value, d.lost.value)
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from keepgain.analysis import render
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
+from keepgain.analysis.result import Analysis
 from keepgain.core.record import Evidence, Question
 from keepgain.core.status import FailureCause, Stage, TrialStatus
 from keepgain.sweeps.evidence import _record

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.analysis.worlds import Known, base_of, world
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
+from keepgain.analysis.result import Analysis
 from keepgain.core.record import Question
 from tests.analysis.evidence import Trial, base, build
 

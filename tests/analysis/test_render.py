@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from keepgain.analysis import render, words
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.grid import Grid, View
+from keepgain.analysis.result import Analysis
 from keepgain.core.record import Question
 from keepgain.core.status import TrialStatus
 from tests.analysis.evidence import Trial, base, build

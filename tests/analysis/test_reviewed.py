@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.render import text
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.reviewed import said
 from keepgain.core.config import Split
 from keepgain.core.errors import UserError

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from keepgain.analysis import render
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.contract import to_json
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.served import AsServed
 from keepgain.core.items import served_as
 from keepgain.core.record import Evidence, Question, Served

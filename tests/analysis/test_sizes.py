@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keepgain.analysis import sizes, stats
+from keepgain.analysis.adequacy import probabilities
 from keepgain.analysis.judge import flips
 from keepgain.analysis.measures import Measures
 from keepgain.analysis.sizes import Size
@@ -149,7 +150,7 @@ def test_probability_is_a_half_at_the_margin_and_one_far_from_it() -> None:
     m = measures(given)
     for delta, low, high in ((0.05, 0.4, 0.6), (0.15, 0.999, 1.0), (0.0, 0.0, 0.001)):
         question = Question(delta=delta)
-        shares = sizes.probabilities(m, "test", climb(m, question), question)
+        shares = probabilities(m, "test", climb(m, question), question)
         assert low <= shares["s"] <= high
         assert shares["l"] == 1.0
 
@@ -162,7 +163,7 @@ def test_probability_counts_seeds_and_all_conditions() -> None:
         m = Measures(build_table(build(trials, n_items=4000, seed_sd=sd, rng_seed=2)))
         pool = [c for c in m.table.configurations if c.kind == "trial"]
         ladder = sizes.ladder(m, "test", pool, question)
-        shares.append(sizes.probabilities(m, "test", ladder, question)["s"])
+        shares.append(probabilities(m, "test", ladder, question)["s"])
     assert shares[0] > 0.05 and abs(shares[0] - shares[1]) > 0.02
 
 
@@ -176,7 +177,7 @@ def test_without_replicates_bounds_and_probability_are_unknown() -> None:
     assert all(c.bound is None and not c.holds and c.holds_at_point for c in checks)
     assert not ladder[1].reached
     assert sizes.ladder(m, "test", pool, question, by_point=True)[1].reached
-    assert sizes.probabilities(m, "test", ladder, question) == {}
+    assert probabilities(m, "test", ladder, question) == {}
 
 
 def test_bound_agrees_with_numpy() -> None:

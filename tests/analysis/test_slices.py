@@ -8,8 +8,9 @@ import pytest
 from scipy import stats as reference
 
 from keepgain.analysis import render
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.contract import to_json
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.slices import SliceEstimate
 from keepgain.core.items import ItemScores
 from keepgain.core.record import Evidence

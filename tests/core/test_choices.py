@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import read_row_file
+from keepgain.core.row_files import read_row_file
 from keepgain.core.rows import row_from_json
 
 ANIMALS = ["cat", "dog", "1"]

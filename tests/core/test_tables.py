@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import read_row_file
+from keepgain.core.row_files import read_row_file
 from keepgain.core.rows import Row
 
 Records = list[dict[str, Any]]

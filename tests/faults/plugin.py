@@ -12,8 +12,9 @@ from tests.faults.catalogue import IDS
 from tests.faults.results import Result, merged, read_results, write_page, write_results
 
 OPTION = "--fault-results"
-FAULTS, TRIES = "faults", "tries"
-"""Properties of a test's report; `record_property("tries", n)` says how often it tried."""
+FAULTS, TRIES, FIGURES = "faults", "tries", "figures"
+"""Properties of a test's report; `record_property("tries", n)` says how often it tried, "figures"
+what it measured, in words."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +56,7 @@ class FaultResults:
             seconds=round(seconds, 1),
             reason=_reason(report) if report.outcome == "skipped" else "",
             day=datetime.date.today().isoformat(),
+            figures=str(said.get(FIGURES, "")),
         )
 
     def pytest_sessionfinish(self) -> None:

@@ -31,6 +31,8 @@ class Result:
     """Why it was skipped."""
     day: str = ""
     """When it was run."""
+    figures: str = ""
+    """What it measured, in words."""
 
 
 Results = Mapping[str, Result]
@@ -99,6 +101,9 @@ def table(results: Results) -> str:
         lines += ["|---|---|---|---|---:|---|"]
         lines += [_row(fault, by_fault.get(fault.id, {})) for fault in group]
         lines.append("")
+    figures = sorted({f"{', '.join(r.faults)}: {r.figures}" for r in rows if r.figures})
+    if figures:
+        lines += ["### Measured", "", *(f"- {one}" for one in figures), ""]
     skipped = sorted({f"{', '.join(r.faults)}: {r.reason}" for r in rows if r.reason})
     if skipped:
         lines += ["### Skipped", "", *(f"- {one}" for one in skipped), ""]

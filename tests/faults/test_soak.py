@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,17 @@ TRIALS = int(os.environ.get("KEEPGAIN_SOAK_TRIALS", "1000"))
 KILLS = TRIALS * 60 // 1000
 MB_PER_TRIAL = 0.5
 SECONDS_PER_TRIAL = 0.2
+
+
+def told(found: dict[str, Any]) -> str:
+    kills = ", ".join(f"{count} of {what}" for what, count in found["kills"].items())
+    return (
+        f"{found['completed']:,} of {found['trials']:,} trials completed under "
+        f"{sum(found['kills'].values())} kills ({kills}), {found['reported_twice']} reported "
+        f"twice; the driver's memory grows by {found['mb_per_report']:.3f} MB a report, up to "
+        f"{found['peak_rss_mb']:.0f} MB; search and bookkeeping take "
+        f"{found['program_seconds_per_report']:.3f} s a report"
+    )
 
 
 @pytest.mark.processes
@@ -36,8 +48,8 @@ def test_a_long_sweep_under_random_kills_loses_and_repeats_nothing(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    print(found)
     record_property("tries", sum(found["kills"].values()))
+    record_property("figures", told(found))
     assert found["exit_code"] == 0
     assert found["trials"] == found["completed"] == TRIALS
     assert found["reported_twice"] == found["ended_twice"] == found["open"] == 0

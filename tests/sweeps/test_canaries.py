@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import read_row_file
+from keepgain.core.row_files import read_row_file
 from keepgain.sweeps.canaries import DIGITS, draw_canaries
 from tests.sweeps.tiny_models import write_jsonl
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import iterate_rows
+from keepgain.core.row_files import iterate_rows
 from keepgain.core.store.location import resolve_store
 from keepgain.core.work import TrainRequest
 from keepgain.sweeps.chat import Session, find_pair

@@ -6,7 +6,7 @@ import pytest
 
 from keepgain.core.launch import GPU_TYPE_LABEL, Footprint, ResourceRequest
 from keepgain.sweeps.crew import footprint_of
-from keepgain.sweeps.spec_models import ResourcesSpec
+from keepgain.sweeps.spec_resources import ResourcesSpec
 from keepgain.sweeps.tune_runner import placement_group
 
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from keepgain.core.errors import UserError
 from keepgain.core.guards import Guard, Watched, suite_of, watched
 from keepgain.core.rows import slice_columns
-from keepgain.sweeps.datasets import Suite, read_sources, read_suites, suite_ref
-from keepgain.sweeps.spec import LoadedSpec, load_spec
+from keepgain.sweeps.loaded_spec import LoadedSpec
+from keepgain.sweeps.sources import read_sources
+from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.suites import Suite, read_suites, suite_ref
 from tests.sweeps.tiny_models import make_world, write_jsonl
 
 POLITE = "  polite: {path: polite.jsonl, scorer: exact_match, measures: behaviour}\n"

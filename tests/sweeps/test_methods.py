@@ -9,9 +9,10 @@ from keepgain.core.errors import UserError
 from keepgain.sweeps.check import check
 from keepgain.sweeps.evidence import flat_params
 from keepgain.sweeps.gates.resources import Machine
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.search.dimensions import ends
-from keepgain.sweeps.spec import load_spec, spec_space
+from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import make_world
 
 CPU = Machine(cpus=2, memory_bytes=16 << 30)

@@ -9,10 +9,10 @@ import pytest
 from keepgain.core.errors import UserError
 from keepgain.core.rows import Row
 from keepgain.sweeps.check import check
-from keepgain.sweeps.datasets import Suite
 from keepgain.sweeps.prepare import Prepared, prepare
-from keepgain.sweeps.rescore import _suite as suite_to_replace
+from keepgain.sweeps.rescore_subject import suite_to_replace
 from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.suites import Suite
 from tests.sweeps.tiny_models import make_world, write_jsonl
 
 SENTENCES = [

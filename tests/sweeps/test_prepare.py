@@ -13,10 +13,11 @@ from keepgain.core.config import EarlyStopping
 from keepgain.core.errors import UserError
 from keepgain.core.identity import file_digest
 from keepgain.core.rows import Row, read_rows
-from keepgain.sweeps.datasets import bucket
+from keepgain.sweeps.data_files import bucket
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.search.searchable import SEARCHABLE
-from keepgain.sweeps.spec import load_spec, spec_space
+from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import TEMPLATE, make_model, make_world, spec_text, write_jsonl
 
 ROOT = Path(__file__).parents[2]

@@ -38,7 +38,7 @@ from keepgain.sweeps.run import Outcome, make_search
 from keepgain.sweeps.search.ledger import Finished, Ledger, Reused, StageFinished
 from keepgain.sweeps.search.replay import SweepState, replay
 from keepgain.sweeps.spec import load_spec
-from keepgain.sweeps.spec_models import SweepSpec
+from keepgain.sweeps.spec_sweep import SweepSpec
 from keepgain.sweeps.stages.trials import confirm_jobs
 from tests.sweeps.stand_in import answer
 from tests.sweeps.tiny_models import make_world

@@ -10,8 +10,9 @@ import pytest
 from keepgain.core.config import identity
 from keepgain.core.errors import UserError
 from keepgain.core.refusals import DEFAULT_PATTERNS
-from keepgain.sweeps.datasets import Suite, read_sources, read_suites, suite_ref
+from keepgain.sweeps.sources import read_sources
 from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.suites import Suite, read_suites, suite_ref
 from tests.sweeps.tiny_models import make_world, write_jsonl
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,10 @@ from keepgain.core.rows import Row
 from keepgain.core.scorer_options import ScorerOptions
 from keepgain.sweeps.cli.main import main
 from keepgain.sweeps.iterate import Start
-from keepgain.sweeps.rescore import Record, Rescored, new_names, read_items_of, renamed
+from keepgain.sweeps.rescore import Record, Rescored
+from keepgain.sweeps.rescore_items import new_names, read_items_of, renamed
 from keepgain.sweeps.rescore_text import answer, rescored_lines, to_json
-from keepgain.sweeps.spec_models import SuiteSpec
+from keepgain.sweeps.spec_suites import SuiteSpec
 
 ITEMS = SuiteRef(
     name="gain",

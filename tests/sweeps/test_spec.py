@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from keepgain.core.errors import UserError
 from keepgain.core.identity import sweep_id
 from keepgain.core.store.names import check_id
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.profiles import merge
-from keepgain.sweeps.spec import load_spec, measures_of, spec_space
+from keepgain.sweeps.spec import load_spec
+from keepgain.sweeps.spec_suites import measures_of
 from tests.sweeps.tiny_models import spec_text
 
 GOOD = spec_text(["m0", "m1"])

@@ -8,12 +8,13 @@ import pytest
 from keepgain.core.config import Runtime
 from keepgain.core.errors import UserError
 from keepgain.sweeps.evidence import flat_params
+from keepgain.sweeps.loaded_spec import spec_space
 from keepgain.sweeps.plan.calibrate import calibrate
 from keepgain.sweeps.prepare import Prepared, prepare
 from keepgain.sweeps.search.space_record import space_record
-from keepgain.sweeps.spec import load_spec, spec_space
-from keepgain.sweeps.spec_models import TrainingSpec
+from keepgain.sweeps.spec import load_spec
 from keepgain.sweeps.spec_trainer import OURS
+from keepgain.sweeps.spec_training import TrainingSpec
 from tests.sweeps.tiny_models import make_world
 
 COMMAND = "trainer: {command: [python, train.py]}\n"

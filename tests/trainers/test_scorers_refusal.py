@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from keepgain.core.config import ModelRef, ScorerOptions
-from keepgain.core.formats import read_row_file
 from keepgain.core.refusals import Refusals
+from keepgain.core.row_files import read_row_file
 from keepgain.core.rows import Row, facts_of
 from keepgain.trainers.data import collate
 from keepgain.trainers.encode import encode_rows

@@ -235,20 +235,35 @@ def test_draws_keep_clusters_whole_and_part_means_are_those_of_the_items():
     assert np.all(counts[:, [0, 2, 5]].sum(axis=1) == 3)
     scores = np.array([[1, 0.5], [0, 0.5], [1, 1], [1, 0], [0, 0], [1, 1.0]])
     inside = np.array([[1, 1, 0, 0, 0, 1], [0, 0, 1, 1, 1, 0]]).T.astype(float)
-    (means,) = part_means(items, inside, [scores], 50)
-    assert means.values == pytest.approx([2 / 3, (2 / 3 + 1 / 3) / 2])
-    weights = seed_weights(2, 50)
-    assert weights.sum(axis=1) == pytest.approx(np.ones(50))
+    both, means = part_means(items, inside, [scores, scores[:, :1]], 50)
+    assert both.values == pytest.approx([2 / 3, (2 / 3 + 1 / 3) / 2])
     for d in range(50):
         for p in range(2):
             share = counts[d] * inside[:, p]
             if share.sum():
-                assert means.draws[d, p] == pytest.approx(share @ scores @ weights[d] / share.sum())
+                assert means.draws[d, p] == pytest.approx(share @ scores[:, 0] / share.sum())
             else:
                 assert np.isnan(means.draws[d, p])
 
 
-def test_seed_weights_have_the_spread_of_a_mean_of_seeds():
-    weights = seed_weights(3, 20_000)
+def test_seed_weights_give_students_interval_of_a_mean_of_seeds():
+    weights = seed_weights(3, 100_000)
+    assert weights.sum(axis=1) == pytest.approx(np.ones(100_000))
     values = np.array([0.0, 0.3, 0.9])
-    assert np.var(weights @ values) == pytest.approx(np.var(values, ddof=1) / 3, rel=0.03)
+    low, high = np.quantile(weights @ values, (0.025, 0.975))
+    reach = 4.303 * np.std(values, ddof=1) / 3**0.5  # t of 2 degrees of freedom
+    assert (low, high) == pytest.approx((0.4 - reach, 0.4 + reach), rel=0.03)
+
+
+def test_all_groups_tell_how_far_a_seed_moves_one_of_them():
+    """Seeds that move single groups: (-.1, .1, 0) and back; items do not vary."""
+    items = suite("exact_match", group=["a"] * 30 + ["b"] * 30 + ["c"] * 30)
+    scores = np.repeat([[0.4, 0.6], [0.6, 0.4], [0.5, 0.5]], 30, axis=0)
+    inside = np.repeat(np.eye(3), 30, axis=0)
+    (means,) = part_means(items, inside, [scores], 20_000)
+    assert means.plain is not None
+    # Sum of squares .04 over (2 - 1)(3 - 1) degrees of freedom, halved for two seeds.
+    apart = means.plain[:, 0] - means.plain[:, 2]
+    assert apart.std() == pytest.approx((2 * 0.04 / 2 / 2) ** 0.5, rel=0.03)
+    tails = (means.draws[:, 0] - means.draws[:, 2] - apart.mean()) / apart.std()
+    assert np.quantile(tails, 0.975) == pytest.approx(4.303, rel=0.1)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.asked import parser
 from keepgain.analysis.contract import to_contract
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.report.html import table, to_html, write_report
 from keepgain.analysis.report.links import Links
 from keepgain.analysis.report.thin import MAX_CLOUD, MAX_NEAR, MAX_TOP
+from keepgain.analysis.result import Analysis
 from keepgain.core.errors import UserError
 from keepgain.core.record import Evidence, Question
 from keepgain.core.status import TrialStatus

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from keepgain.analysis import cli
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.behaviour.capabilities import by_capability
 from keepgain.analysis.behaviour.recovery import Recovery, masked_terms, recoveries
 from keepgain.analysis.contract import view_to_json
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.measures import measures_of
 from keepgain.analysis.render import view_csv, view_text
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.views.forgetting import NO_SUITE, forgetting_view
 from keepgain.core.record import Evidence
 from tests.analysis.evidence import exact, ones

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.grid import Grid, View
 from keepgain.analysis.render import view_text
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.views.sizes import sizes_view
 from keepgain.core.record import Question
 from tests.analysis.evidence import Trial, base, build, exact, ones

@@ -6,8 +6,9 @@ import io
 import pytest
 
 from keepgain.analysis import render
-from keepgain.analysis.analyze import Analysis, analyze
+from keepgain.analysis.analyze import analyze
 from keepgain.analysis.grid import View
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.views.trials import Selection, trials_view
 from keepgain.core.errors import UserError
 from keepgain.core.status import TrialStatus

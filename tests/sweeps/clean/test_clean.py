@@ -16,7 +16,8 @@ from keepgain.sweeps.clean.cleaning import Options, clean
 from keepgain.sweeps.clean.folder import Target
 from keepgain.sweeps.clean.inputs import inputs_of_files
 from keepgain.sweeps.cli.main import main
-from keepgain.sweeps.datasets import bucket, read_sources
+from keepgain.sweeps.data_files import bucket
+from keepgain.sweeps.sources import read_sources
 from keepgain.sweeps.spec import load_spec
 from tests.sweeps.tiny_models import make_world, write_jsonl
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keepgain.core.formats import iterate_rows
+from keepgain.core.row_files import iterate_rows
 from keepgain.sweeps.gates import columns
 from keepgain.sweeps.gates.columns import ColumnsBuilder
 

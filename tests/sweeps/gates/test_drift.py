@@ -5,13 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keepgain.sweeps.gates.drift import (
-    Drift,
-    Old,
-    check_drift,
-    distance_by_chance,
-    given_labels,
-)
+from keepgain.sweeps.gates.drift import Drift, Old, check_drift
+from keepgain.sweeps.gates.drift_shares import distance_by_chance, given_labels
 from keepgain.sweeps.gates.drift_words import unseen_words, words_of
 from keepgain.sweeps.gates.labels import facts_of, labels_of
 from tests.sweeps.gates.labelled import Case, labelled, tickets

@@ -20,7 +20,7 @@ from keepgain.sweeps.judging.prompts import (
     read_score,
 )
 from keepgain.sweeps.spec_judge import JudgeSpec
-from keepgain.sweeps.spec_models import SuiteSpec
+from keepgain.sweeps.spec_suites import SuiteSpec
 
 SPEC = JudgeSpec(endpoint="grader", rubric="Short {and} right.", scale=(1, 5))
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepgain.core.errors import UserError
-from keepgain.core.formats import read_row_file
 from keepgain.core.jsonl import MAX_LINE_BYTES
+from keepgain.core.row_files import read_row_file
 from keepgain.core.rows import Row, row_from_json
 
 GOOD = b'{"prompt": "a", "answer": "b"}\n'
