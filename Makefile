@@ -42,7 +42,8 @@ test-faults: setup
 	failed=0; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	    -m 'fault and not processes' --fault-results || failed=1; \
-	$(BIN)/python -m pytest -m processes --fault-results --durations 30 || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	    -m processes --fault-results --durations 30 || failed=1; \
 	exit $$failed
 
 check: setup types

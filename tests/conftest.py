@@ -12,6 +12,9 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 LONGEST = (
+    "tests/faults/test_losses.py",
+    "tests/faults/test_soak.py",
+    "tests/sweeps/test_multi_worker_trials.py",
     "tests/sweeps/e2e/",
     "tests/trainers/test_ranks.py",
     "tests/sweeps/test_scheduler_contract.py",
