@@ -15,7 +15,6 @@ then larger gain, then less forgetting. Exact ties share a rank and the next ran
 """
 
 import bisect
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +31,7 @@ from keepgain.analysis.table import Configuration
 from keepgain.core.config import Split
 from keepgain.core.items import Floats
 from keepgain.core.record import Question
+from keepgain.core.spread import farthest_first
 
 WITHIN = ("gain", "forgetting")
 """Objectives within a base model, unless others are asked for."""
@@ -118,7 +118,8 @@ def layered_order(gain: Floats, forgetting: Floats, excess: Floats) -> list[int]
     order: list[int] = []
     for k in range(layer.max(initial=-1) + 1):
         members = within[layer == k]
-        order += [int(members[i]) for i in _spread(gain[members], forgetting[members])]
+        points = list(zip(gain[members].tolist(), forgetting[members].tolist(), strict=True))
+        order += [int(members[i]) for i in farthest_first(points)]
     beyond = np.flatnonzero(excess > 0)
     return order + [int(beyond[i]) for i in np.lexsort((-gain[beyond], excess[beyond]))]
 
@@ -134,32 +135,6 @@ def early_order(gain: Floats, smooth: Floats, forgetting: Floats) -> list[int]:
     by_layers = layered_order(smooth, forgetting, np.zeros(len(gain)))
     pairs = zip(by_gain, by_layers, strict=True)
     return list(dict.fromkeys(int(i) for pair in pairs for i in pair))
-
-
-def _spread(gain: Floats, forgetting: Floats) -> list[int]:
-    """Positions within one layer; see `layered_order`."""
-    points = list(zip(gain.tolist(), forgetting.tolist(), strict=True))
-    scales = [max(axis) - min(axis) or 1.0 for axis in zip(*points, strict=True)]
-
-    def distance(i: int, j: int) -> float:
-        # Digit for digit as the search takes it: a tie in one place must be one in the other.
-        pairs = zip(points[i], points[j], scales, strict=True)
-        return math.hypot(*((x - y) / scale for x, y, scale in pairs))
-
-    left = list(range(len(points)))
-    order = [int(np.argmax(gain))]
-    left.remove(order[0])
-    if left:
-        order.append(min(left, key=lambda i: (forgetting[i], -gain[i], i)))
-        left.remove(order[1])
-    near = {i: min(distance(i, j) for j in order) for i in left}
-    while left:
-        farthest = min(left, key=lambda i: (-near[i], i))
-        left.remove(farthest)
-        order.append(farthest)
-        for i in left:
-            near[i] = min(near[i], distance(i, farthest))
-    return order
 
 
 @dataclass(frozen=True)

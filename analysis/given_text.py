@@ -1,23 +1,20 @@
 """What is said of a table from elsewhere: the paragraph, the tables and the notes."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from keepgain.analysis import cells, words
 from keepgain.analysis.checks import Check
 from keepgain.analysis.fronts import Front
-from keepgain.analysis.given_question import SHARES
+from keepgain.analysis.given_question import SHARES, task_of
+from keepgain.analysis.given_scene import Scene
 from keepgain.analysis.given_table import BINOMIAL, GIVEN, SEEDS
 from keepgain.analysis.grid import Grid
 from keepgain.analysis.judge import Verdict
+from keepgain.analysis.result import Analysis
 from keepgain.analysis.sizes import Size
 from keepgain.analysis.stats import Estimate
 from keepgain.analysis.table import Configuration
 from keepgain.core.record import GivenObjective
-
-if TYPE_CHECKING:
-    from keepgain.analysis.given_scene import Scene
-    from keepgain.analysis.result import Analysis
 
 MAX_ROWS = 60
 MAX_NAMED = 8
@@ -28,7 +25,7 @@ MAX_EXCLUDED = 8
 
 
 def reason(
-    scene: "Scene",
+    scene: Scene,
     verdict: Verdict,
     front: Front,
     chosen: Configuration | None,
@@ -48,7 +45,7 @@ def reason(
     return " ".join(words.clean(s) for s in said if s)
 
 
-def _certainty(scene: "Scene") -> str:
+def _certainty(scene: Scene) -> str:
     """What is known of the uncertainty, of the task score."""
     table, name = scene.table, scene.task.name
     found = [table.uncertain(c, name) for c in table.configurations]
@@ -74,7 +71,7 @@ def _certainty(scene: "Scene") -> str:
     )
 
 
-def _unsized(scene: "Scene", chosen: Configuration | None) -> list[str]:
+def _unsized(scene: Scene, chosen: Configuration | None) -> list[str]:
     if chosen is None:
         return [f"Every row breaks a limit: {_limits(scene)}."]
     models = {c.model for c in scene.table.configurations}
@@ -88,7 +85,7 @@ def _unsized(scene: "Scene", chosen: Configuration | None) -> list[str]:
     ]
 
 
-def _limits(scene: "Scene") -> str:
+def _limits(scene: Scene) -> str:
     limit = scene.question.max_forgetting
     said = []
     if limit is not None and scene.forgetting is not None:
@@ -97,7 +94,7 @@ def _limits(scene: "Scene") -> str:
     return ", ".join(said)
 
 
-def _sized(scene: "Scene", verdict: Verdict, sized: Mapping[str, float]) -> list[str]:
+def _sized(scene: Scene, verdict: Verdict, sized: Mapping[str, float]) -> list[str]:
     standing = [s for s in verdict.sizes if s.candidate is not None]
     pick = verdict.pick
     if pick is None or pick.candidate is None:
@@ -134,7 +131,7 @@ def _sized(scene: "Scene", verdict: Verdict, sized: Mapping[str, float]) -> list
     return told
 
 
-def _forgetting(scene: "Scene", who: Configuration) -> str:
+def _forgetting(scene: Scene, who: Configuration) -> str:
     if scene.forgetting is None:
         return "Forgetting is not in the table." if scene.task.direction == "maximize" else ""
     limit = scene.question.max_forgetting
@@ -145,7 +142,7 @@ def _forgetting(scene: "Scene", who: Configuration) -> str:
     return f"{said}; the limit is {amount(scene.forgetting, limit)}."
 
 
-def _broken(scene: "Scene", check: Check) -> str:
+def _broken(scene: Scene, check: Check) -> str:
     if check.claim == "task_score":
         delta = amount(scene.task, -check.threshold)
         return f"its {scene.task.name} is {_distance(scene, check)} (delta {delta})"
@@ -159,7 +156,7 @@ def _broken(scene: "Scene", check: Check) -> str:
     return f"its {check.subject} is {value} ({bound}limit {limit})"
 
 
-def _distance(scene: "Scene", check: Check) -> str:
+def _distance(scene: Scene, check: Check) -> str:
     """`1.9 points worse than that of m, at most 2.4 points with 95 % confidence`."""
     u = check.uncertain
     assert u is not None
@@ -175,9 +172,7 @@ def _distance(scene: "Scene", check: Check) -> str:
     return said
 
 
-def _alike(
-    scene: "Scene", chosen: Configuration | None, tied: Sequence[Configuration]
-) -> list[str]:
+def _alike(scene: Scene, chosen: Configuration | None, tied: Sequence[Configuration]) -> list[str]:
     if chosen is None or not scene.table.uncertain(chosen, scene.task.name).known:
         return []
     of = f" of {chosen.model}" if chosen.model and len({c.model for c in tied}) == 1 else ""
@@ -189,7 +184,7 @@ def _alike(
     ]
 
 
-def _front_line(scene: "Scene", front: Front) -> str:
+def _front_line(scene: Scene, front: Front) -> str:
     on = [n for n, yes in zip(front.points.labels, front.on, strict=True) if yes]
     if len(front.points.names) < 2 or not on:
         return ""
@@ -205,14 +200,14 @@ def _names(labels: Sequence[str]) -> str:
     return words.join([*shown, *([f"{rest} more"] if rest > 0 else [])])
 
 
-def _size(scene: "Scene", size: Size) -> str:
+def _size(scene: Scene, size: Size) -> str:
     assert size.candidate is not None
     cost = scene.question.cost
     value = size.candidate.cost.get(cost)
     return size.model if value is None else f"{size.model} ({cells.cost(cost, value)} {cost})"
 
 
-def _named(scene: "Scene", who: Configuration) -> str:
+def _named(scene: Scene, who: Configuration) -> str:
     e = scene.table.uncertain(who, scene.task.name).estimate()
     return f"row {who.label}: {scene.task.name} {level(scene.task, e)}"
 
@@ -246,7 +241,7 @@ def _cell(e: Estimate) -> str:
 # -- tables and notes -------------------------------------------------------------------------
 
 
-def headline(analysis: "Analysis") -> str:
+def headline(analysis: Analysis) -> str:
     """Which sweep, from which table, in which store."""
     sweep = analysis.sweep
     table = sweep.provenance.get("table", "a table")
@@ -254,12 +249,12 @@ def headline(analysis: "Analysis") -> str:
     return " · ".join(words.clean(p) for p in parts)
 
 
-def grids(analysis: "Analysis") -> tuple[Grid, ...]:
+def grids(analysis: Analysis) -> tuple[Grid, ...]:
     """Models by their best rows, where sizes are compared; and all rows that count."""
     return (*([_size_grid(analysis)] if analysis.sizes else []), _row_grid(analysis))
 
 
-def _size_grid(analysis: "Analysis") -> Grid:
+def _size_grid(analysis: Analysis) -> Grid:
     names = [o.name for o in analysis.objectives]
     cost = analysis.question.cost
     pick = analysis.decision.verdict.pick
@@ -291,7 +286,7 @@ def _size_grid(analysis: "Analysis") -> Grid:
     return Grid(title, header, tuple(rows), tuple(marked), ("row",))
 
 
-def _row_grid(analysis: "Analysis") -> Grid:
+def _row_grid(analysis: Analysis) -> Grid:
     shown = [r for r in analysis.rows if r.place is not None]
     names = [o.name for o in analysis.objectives]
     models = any(r.who.model and r.who.model != r.who.label for r in shown)
@@ -323,7 +318,7 @@ def _row_grid(analysis: "Analysis") -> Grid:
     return Grid("Rows", tuple(header), tuple(rows), tuple(marked), ("model", "seeds"))
 
 
-def notes(analysis: "Analysis") -> list[str]:
+def notes(analysis: Analysis) -> list[str]:
     """How to read it, what would change the answer, and what was left out."""
     ways = {"maximize": "up is good", "minimize": "down is good"}
     said = [
@@ -355,7 +350,5 @@ def notes(analysis: "Analysis") -> list[str]:
     return said
 
 
-def _task(analysis: "Analysis") -> str:
-    from keepgain.analysis.given_question import task_of
-
+def _task(analysis: Analysis) -> str:
     return task_of(analysis.sweep.objectives).name

@@ -71,10 +71,7 @@ def slice_block(
             return None
         values = -objectives.drop_block(suite, scores, base).values
     inside = suite.slices[figure.of.field] == figure.of.value
-    clusters = suite.clusters
-    if clusters is not None:
-        clusters = np.unique(clusters[inside], return_inverse=True)[1].astype(np.int64)
-    return Block(values[inside], suite.weights[inside], clusters)
+    return Block(values[inside], suite.weights[inside], suite.clusters_of(inside))
 
 
 def cautious(uncertain: Uncertain | None, confidence: float = stats.CONFIDENCE) -> Estimate:

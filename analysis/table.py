@@ -51,6 +51,18 @@ class SuiteItems:
         """Independent draws behind its scores: clusters, or items where the data name none."""
         return len(self.weights) if self.clusters is None else int(self.clusters.max()) + 1
 
+    def clusters_of(
+        self, at: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | list[int]
+    ) -> Codes | None:
+        """Clusters of some of the items, numbered anew from 0; None where the data name none.
+
+        Args:
+            at: Their positions, or a mask of shape [n].
+        """
+        if self.clusters is None:
+            return None
+        return np.unique(self.clusters[at], return_inverse=True)[1].astype(np.int64)
+
     @property
     def sign(self) -> float:
         """+1 if a higher score is better, -1 if a lower one is."""

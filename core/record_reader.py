@@ -63,16 +63,17 @@ class RecordReader:
         return Row(id=row_id, **content, slices=kept, facts=self._facts())
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
-        read = {name: self.record[name] for name in self.facts if name in self.record}
-        for name, value in read.items():
+        read: list[tuple[str, str]] = []
+        for name in (n for n in self.facts if n in self.record):
+            value = self.record[name]
             try:
-                facts_of({name: value})
+                read += facts_of({name: value})
             except TypeError:  # of a table: a date, bytes
                 self._fail(
                     f"'{name}' is {json_name(value)}, which the scorer cannot be given.",
                     "Write it as text, a number or a list.",
                 )
-        return facts_of(read)
+        return tuple(read)
 
     def beside(self, kind: str) -> dict[str, str]:
         """Values of `FoundRow.beside`; a `label` is the answer of a prompt, and beside all else."""

@@ -26,6 +26,11 @@ MAX_WAYS = 1e8
 """Steps of the matcher at the worst: about a second for one answer."""
 SECONDS = 5.0
 """For one pattern on one answer, where the clock is looked at."""
+ENDLESS = (
+    "A repeat within a repeat, as in `(a+)+`, can take for ever: write it so that each character "
+    "can be matched in one way only."
+)
+"""What to do about a pattern that took too long."""
 _SIMPLE = {"LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "GROUPREF", "FAILURE"}
 
 
@@ -76,8 +81,7 @@ def texts_found(pattern: str, text: str) -> Iterator[str]:
     except TimeoutError:
         raise UserError(
             f"the pattern {pattern!r:.60} took more than {SECONDS:g} s on the answer {text!r:.60}.",
-            hint="A repeat within a repeat, as in `(a+)+`, can take for ever: write it so that "
-            "each character can be matched in one way only.",
+            hint=ENDLESS,
         ) from None
 
 

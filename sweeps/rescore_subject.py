@@ -13,7 +13,7 @@ from keepgain.sweeps.overview import read_resolved_spec, read_runs
 from keepgain.sweeps.reuse import LEDGER_NAME
 from keepgain.sweeps.search.replay import RunState
 from keepgain.sweeps.served import SCORES_OF, form_of
-from keepgain.sweeps.spec_suites import SuiteSpec, measures_of
+from keepgain.sweeps.spec_suites import SuiteSpec, gain_suites
 
 MODEL = "--model"
 GONE = (
@@ -119,7 +119,7 @@ def suite_to_replace(wanted: str | None, spec: dict[str, Any]) -> tuple[str, Sui
             where="--as",
             hint=f"It has: {', '.join(suites)}.",
         )
-    fitting = [n for n, s in suites.items() if measures_of(n, s) == "gain"]
+    fitting = gain_suites(suites)
     chosen = [wanted] if wanted is not None else fitting
     if len(chosen) != 1:
         raise UserError(

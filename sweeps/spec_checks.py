@@ -15,7 +15,7 @@ from keepgain.sweeps.spec_deepspeed import deepspeed_settings
 from keepgain.sweeps.spec_filters import refuse_wrong_filters
 from keepgain.sweeps.spec_guards import refuse_wrong_guards
 from keepgain.sweeps.spec_suite_checks import check_each_suite, check_suites_together
-from keepgain.sweeps.spec_suites import measures_of
+from keepgain.sweeps.spec_suites import gain_suites
 from keepgain.sweeps.spec_trainer import refuse_beside_trainer
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _check_augmented(loaded: LoadedSpec) -> None:
 
 
 def _check_guards(loaded: LoadedSpec) -> None:
-    gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
+    gains = gain_suites(loaded.spec.suites)
     with loaded.lined("question.guards"):
         refuse_wrong_guards(loaded.spec, gains)
 

@@ -3,7 +3,7 @@ together."""
 
 from keepgain.core.errors import UserError
 from keepgain.sweeps.loaded_spec import LoadedSpec
-from keepgain.sweeps.spec_suites import SuiteSpec, measures_of
+from keepgain.sweeps.spec_suites import SuiteSpec, gain_suites, measures_of
 
 
 def check_each_suite(loaded: LoadedSpec) -> None:
@@ -15,7 +15,7 @@ def check_each_suite(loaded: LoadedSpec) -> None:
     suites = loaded.spec.suites
     for name, suite in suites.items():
         _check_suite(loaded, name, suite)
-    if not any(measures_of(n, s) == "gain" for n, s in suites.items()):
+    if not gain_suites(suites):
         raise UserError(
             "no suite measures gain.",
             where=loaded.where("suites"),
@@ -113,7 +113,7 @@ def _check_proxies(loaded: LoadedSpec) -> None:
     and by one scorer."""
     suites = loaded.spec.suites
     proxies = {n: s for n, s in suites.items() if s.proxy_for is not None}
-    gains = [n for n, s in suites.items() if measures_of(n, s) == "gain"]
+    gains = gain_suites(suites)
     replaced: dict[str, str] = {}
     for name, suite in proxies.items():
         where, of = loaded.where(f"suites.{name}.proxy_for"), str(suite.proxy_for)

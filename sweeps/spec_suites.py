@@ -3,6 +3,7 @@
 How they are scored is in `sweeps.spec_scorer`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -102,6 +103,11 @@ class SuiteSpec(FileSpec, ScorerKeys):
         if self.recover is not None:
             return (self.recover.of,)
         return (self.compose.a, self.compose.b) if self.compose is not None else ()
+
+
+def gain_suites(suites: Mapping[str, SuiteSpec]) -> list[str]:
+    """Names of those that measure gain."""
+    return [name for name, suite in suites.items() if measures_of(name, suite) == "gain"]
 
 
 def measures_of(name: str, suite: SuiteSpec) -> Measures | None:

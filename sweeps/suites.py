@@ -25,7 +25,7 @@ from keepgain.sweeps.spec_scorer import (
     refuse_unscorable,
     scorer_options,
 )
-from keepgain.sweeps.spec_suites import SuiteSpec, measures_of
+from keepgain.sweeps.spec_suites import SuiteSpec, gain_suites, measures_of
 from keepgain.sweeps.suite_items import made_items, own_items, task_items
 
 
@@ -123,7 +123,7 @@ def _marked(suite: Suite) -> Suite:
 
 
 def _guarded(loaded: LoadedSpec, suites: Mapping[str, Suite]) -> dict[str, Suite]:
-    gains = [n for n, s in loaded.spec.suites.items() if measures_of(n, s) == "gain"]
+    gains = gain_suites(loaded.spec.suites)
     with loaded.lined("question.guards"):
         return with_guarded(loaded.spec, suites, gains)
 

@@ -4,8 +4,6 @@ its parts."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from keepgain.analysis import stats
 from keepgain.analysis.behaviour.figure import Figure
 from keepgain.analysis.slices import careful
@@ -75,9 +73,7 @@ def figure(
 
 def _estimate(suite: SuiteItems, of: Sequence[int], values: Floats) -> Estimate:
     at = list(of)
-    clusters = suite.clusters
-    if clusters is not None:
-        clusters = np.unique(clusters[at], return_inverse=True)[1].astype(np.int64)
-    found = careful(stats.combine_own_seeds([Block(values, suite.weights[at], clusters)]))
+    block = Block(values, suite.weights[at], suite.clusters_of(at))
+    found = careful(stats.combine_own_seeds([block]))
     assert found is not None, "there are item terms"
     return found.estimate()

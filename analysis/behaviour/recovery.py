@@ -111,10 +111,8 @@ def _scores(
 
 
 def _only(suite: SuiteItems, kept: np.ndarray) -> SuiteItems:
-    clusters = suite.clusters
-    if clusters is not None:
-        clusters = np.unique(clusters[kept], return_inverse=True)[1].astype(np.int64)
-    return SuiteItems(suite.info, suite.split, suite.item_ids[kept], suite.weights[kept], clusters)
+    ids, weights = suite.item_ids[kept], suite.weights[kept]
+    return SuiteItems(suite.info, suite.split, ids, weights, suite.clusters_of(kept))
 
 
 def _recovery(

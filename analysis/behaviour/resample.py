@@ -166,9 +166,7 @@ def _interaction(suite: SuiteItems, inside: Floats, side: Floats) -> float:
     items show it already."""
     found = 0.0
     for mask in inside.T > 0:
-        values, clusters = side[mask], suite.clusters
-        if clusters is not None:
-            clusters = np.unique(clusters[mask], return_inverse=True)[1].astype(np.int64)
-        pooled = pool_seeds([[Block(values, suite.weights[mask], clusters)]])
+        block = Block(side[mask], suite.weights[mask], suite.clusters_of(mask))
+        pooled = pool_seeds([[block]])
         found += pooled.interaction if pooled is not None else 0.0
     return found / inside.shape[1]

@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from keepgain.core.errors import UserError
+from keepgain.core.safe_patterns import ENDLESS, MAX_PATTERN_CHARACTERS
 
-MAX_PATTERN_CHARACTERS = 1_000
 PATTERN_SECONDS = 20.0
 """For a chunk of rows; `(a+)+$` would take years on one of them."""
 
@@ -57,8 +57,7 @@ def stopped_after(seconds: float, what: str) -> Iterator[None]:
         raise UserError(
             f"matching took more than {seconds:g} s on some rows.",
             where=what,
-            hint="A repeat within a repeat, as in `(a+)+`, can take for ever: write it so that "
-            "each character can be matched in one way only.",
+            hint=ENDLESS,
         )
 
     handler = signal.signal(signal.SIGALRM, stop)

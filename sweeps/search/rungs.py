@@ -22,6 +22,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from keepgain.core.spread import farthest_first
 from keepgain.sweeps.search.ledger import Asked
 
 
@@ -150,7 +151,8 @@ def _in_layers(entries: Iterable[Entry]) -> list[Entry]:
     order: list[Entry] = []
     while left:
         layer, left = _split(left)
-        order += _spread(layer)
+        layer.sort(key=lambda e: e.number)
+        order += [layer[i] for i in farthest_first([(e.gain, e.forgetting) for e in layer])]
     return order
 
 
@@ -171,30 +173,3 @@ def _split(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
         else:
             others.append(entry)
     return layer, others
-
-
-def _spread(layer: Sequence[Entry]) -> list[Entry]:
-    """A layer with its extremes first, then farthest first; each objective scaled to its range."""
-    points = {e.run_key: (e.gain, e.forgetting) for e in layer}
-    scales = [max(axis) - min(axis) or 1.0 for axis in zip(*points.values(), strict=True)]
-
-    def distance(a: Entry, b: Entry) -> float:
-        pairs = zip(points[a.run_key], points[b.run_key], scales, strict=True)
-        return math.hypot(*((x - y) / scale for x, y, scale in pairs))
-
-    left = list(layer)
-    most_gain = min(left, key=lambda e: (-e.gain, e.number))
-    left.remove(most_gain)
-    order = [most_gain]
-    if left:
-        least_forgetting = min(left, key=lambda e: (e.forgetting, -e.gain, e.number))
-        left.remove(least_forgetting)
-        order.append(least_forgetting)
-    near = {e.run_key: min(distance(e, t) for t in order) for e in left}
-    while left:
-        farthest = min(left, key=lambda e: (-near[e.run_key], e.number))
-        left.remove(farthest)
-        order.append(farthest)
-        for e in left:
-            near[e.run_key] = min(near[e.run_key], distance(e, farthest))
-    return order
